@@ -1,0 +1,111 @@
+"""The one interface of every backend: what a worker process calls."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from typing import TYPE_CHECKING, Any, Protocol
+
+if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+    from qiskit.quantum_info import SparsePauliOp
+
+    from quantainer.circuits.circuit import Circuit
+    from quantainer.core.facts import Facts
+    from quantainer.core.target import TargetFacts
+
+__all__ = ["Backend", "Limits", "Options", "Plan", "Pub", "PubResult"]
+
+
+@dataclass(frozen=True, slots=True)
+class Limits:
+    """What this node may spend on one job: read once from cgroup and machine by the broker."""
+
+    memory_bytes: int
+    threads: int
+
+
+@dataclass(frozen=True, slots=True)
+class Options:
+    """What the submitter may choose; ``None`` leaves the choice to the backend."""
+
+    method: str | None = None
+    engine: str | None = None
+    precision: str | None = None
+    truncation_max: float = 1e-3
+    level: int = 1
+
+
+@dataclass(frozen=True, slots=True)
+class Pub:
+    """One circuit with its parameter rows, shots, or observables (Qiskit's primitive unified bloc).
+
+    Attributes:
+        parameters: ``float64[rows, len(facts.parameters)]`` in the order of ``facts.parameters``;
+            ``None`` for a circuit without parameters (one row).
+        observables: For expectation values; ``pairs`` lists ``(row, observable)`` to evaluate.
+        precision: Standard error asked for; 0 means analytic.
+    """
+
+    circuit: Circuit
+    facts: Facts
+    digest: str
+    shots: int | None = None
+    parameters: NDArray[np.float64] | None = None
+    observables: tuple[SparsePauliOp, ...] = ()
+    pairs: tuple[tuple[int, int], ...] = ()
+    precision: float = 0.0
+
+
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """How a pub will be run, decided before anything is allocated.
+
+    Attributes:
+        memory_bytes: Peak by the model of ``docs/memory.md``.
+        seconds: Rough run time, for backfill; never a promise.
+        reason: One sentence a person understands, kept in the result's metadata.
+    """
+
+    method: str
+    engine: str
+    engine_version: str
+    precision: str
+    memory_bytes: int
+    seconds: float
+    reason: str
+
+
+@dataclass(frozen=True, slots=True)
+class PubResult:
+    """What came out.
+
+    Attributes:
+        samples: ``uint8[rows, shots, ceil(clbits / 8)]``, classical bit ``i`` = bit ``i % 8`` of byte
+            ``i // 8``; ``None`` for expectation values.
+        evs: ``float64[len(pairs)]``.
+        stds: ``float64[len(pairs)]``.
+    """
+
+    samples: NDArray[np.uint8] | None = None
+    evs: NDArray[np.float64] | None = None
+    stds: NDArray[np.float64] | None = None
+    metadata: dict[str, Any] = field(default_factory=dict)
+
+
+class Backend(Protocol):
+    """Something that executes circuits."""
+
+    name: str
+
+    def target(self, limits: Limits) -> TargetFacts:
+        """Return the facts, with the width that really runs under ``limits``."""
+        ...
+
+    def plan(self, pub: Pub, options: Options, limits: Limits) -> Plan:
+        """Decide how to run; refuse by :class:`~quantainer_client.errors.QuantainerError`."""
+        ...
+
+    def run(self, pub: Pub, plan: Plan, options: Options, seed: int, threads: int) -> PubResult:
+        """Run a planned pub; ``seed`` is already derived for this pub."""
+        ...

@@ -1,0 +1,1 @@
+"""One small adapter per simulation engine behind one interface (:mod:`.simulator`)."""

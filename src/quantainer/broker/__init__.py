@@ -1,0 +1,1 @@
+"""Floor 3: the daemon: admission, fair queue, workers, store."""

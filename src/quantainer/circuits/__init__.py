@@ -1,0 +1,1 @@
+"""Floor 1: read circuits, measure them, compile them for a target."""

@@ -1,0 +1,28 @@
+"""Circuit: what every reader returns and everything above works on."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import TYPE_CHECKING
+
+if TYPE_CHECKING:
+    from qiskit import QuantumCircuit
+
+__all__ = ["Circuit"]
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Circuit:
+    """One circuit as read.
+
+    Attributes:
+        program: The circuit in Qiskit's IR: the ecosystem's common form. Never changed in place.
+        format: The format it was read from.
+        name: File or program name, for messages.
+        notes: What the reader chose and the user should know ("read with the legacy gate library").
+    """
+
+    program: QuantumCircuit
+    format: str
+    name: str = ""
+    notes: tuple[str, ...] = ()

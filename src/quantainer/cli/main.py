@@ -1,0 +1,109 @@
+"""The ``quantainer`` command: finds the subcommand's file and loads nothing else."""
+
+from __future__ import annotations
+
+import importlib
+import os
+import sys
+
+import click
+import typer
+from typer.core import TyperGroup
+
+from quantainer import __version__
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["main"]
+
+COMMANDS: dict[str, str] = {
+    # name: one line of help; the code is in quantainer.cli.<name>, attribute ``app``
+    "run": "Run a container with a quantum device.",
+    "up": "Start the broker.",
+    "down": "Stop the broker.",
+    "status": "Show the broker, its limits and its settings.",
+    "devices": "List the backends this node offers.",
+    "submit": "Run a circuit file on this node.",
+    "inspect": "Measure a circuit file.",
+    "compile": "Compile a circuit file for a backend.",
+    "jobs": "List, show, fetch or cancel jobs.",
+    "top": "Watch jobs and leases live.",
+    "cdi": "Write or list the CDI specification.",
+    "runtime": "Configure Docker or Podman for the device.",
+    "bench": "Measure this node beside its peers.",
+}
+
+
+class _Commands(TyperGroup):
+    """Loads a subcommand's module when it is called, so that ``--help`` stays fast."""
+
+    def list_commands(self, ctx: click.Context) -> list[str]:
+        return list(COMMANDS)
+
+    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+        if cmd_name not in COMMANDS:
+            return None
+        if ctx.resilient_parsing or _wants_group_help():
+            return click.Command(cmd_name, help=COMMANDS[cmd_name])
+        module = importlib.import_module(f"quantainer.cli.{cmd_name}")
+        return typer.main.get_command(module.app)
+
+
+def _wants_group_help() -> bool:
+    return len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h")
+
+
+app = typer.Typer(
+    cls=_Commands,
+    name="quantainer",
+    help="Quantainer gives containers qubits.",
+    no_args_is_help=True,
+    add_completion=False,
+    pretty_exceptions_enable=False,
+    context_settings={"help_option_names": ["-h", "--help"]},
+)
+
+
+def _show_version(value: bool) -> None:
+    if value:
+        typer.echo(f"quantainer {__version__}")
+        raise typer.Exit
+
+
+@app.callback()
+def _root(
+    version: bool = typer.Option(
+        False, "--version", callback=_show_version, is_eager=True, help="Show the version."
+    ),
+) -> None:
+    del version
+
+
+def main() -> None:
+    """Run the command line; exit 0 done, 1 refused or failed, 2 usage."""
+    try:
+        app()
+    except QuantainerError as error:
+        sys.exit(_refused(error))
+    except KeyboardInterrupt:
+        sys.exit(130)
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        sys.exit(0)
+    except Exception as error:
+        if os.environ.get("QUANTAINER_DEBUG"):
+            raise
+        typer.echo(
+            f"quantainer: internal error: {type(error).__name__}: {error}\n"
+            "Set QUANTAINER_DEBUG=1 to see where, and report it.",
+            err=True,
+        )
+        sys.exit(1)
+
+
+def _refused(error: QuantainerError) -> int:
+    typer.echo(f"quantainer: {error.message}", err=True)
+    if error.limit is not None or error.needed is not None:
+        typer.echo(f"  limit: {error.limit}, needed: {error.needed}", err=True)
+    if error.hint:
+        typer.echo(f"  {error.hint}", err=True)
+    return 1

@@ -1,0 +1,93 @@
+"""Job: one accepted submission: circuits + parameters + shots on a backend."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, field
+from enum import StrEnum
+from typing import Any
+
+__all__ = ["TERMINAL", "TRANSITIONS", "InvalidTransition", "Job", "JobState"]
+
+
+class JobState(StrEnum):
+    """``QUEUED → RUNNING → DONE | FAILED | CANCELLED``; ``PAUSED`` from and back to the first two."""
+
+    QUEUED = "QUEUED"
+    RUNNING = "RUNNING"
+    PAUSED = "PAUSED"
+    DONE = "DONE"
+    FAILED = "FAILED"
+    CANCELLED = "CANCELLED"
+
+
+TERMINAL = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
+
+TRANSITIONS: dict[JobState, frozenset[JobState]] = {
+    JobState.QUEUED: frozenset(
+        {JobState.RUNNING, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED}
+    ),
+    # RUNNING → QUEUED: the worker or the broker died and the job is tried again.
+    JobState.RUNNING: frozenset(
+        {JobState.QUEUED, JobState.PAUSED, JobState.DONE, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.PAUSED: frozenset(
+        {JobState.QUEUED, JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}
+    ),
+    JobState.DONE: frozenset(),
+    JobState.FAILED: frozenset(),
+    JobState.CANCELLED: frozenset(),
+}
+
+
+class InvalidTransition(Exception):
+    """A job or lease was asked to go where its state does not lead."""
+
+
+@dataclass(frozen=True, slots=True)
+class Job:
+    """One accepted submission. Immutable: the life cycle replaces it at each transition.
+
+    Attributes:
+        id: Random identifier, unguessable by other tenants.
+        lease: The lease it was submitted under.
+        request: The validated submit request without the payload, as JSON fields.
+        payload_digest: BLAKE2b of the payload; the payload itself lies in the store.
+        attempt: How often it was started; part of every worker message, so that a late answer of an
+            earlier attempt is recognised and dropped.
+        error: Error fields once FAILED or CANCELLED.
+    """
+
+    id: str
+    lease: str
+    tenant: str
+    backend: str
+    shots: int
+    state: JobState = JobState.QUEUED
+    request: dict[str, Any] = field(default_factory=dict)
+    payload_digest: str = ""
+    priority: int = 0
+    attempt: int = 0
+    memory_bytes: int = 0
+    submitted_at: float = 0.0
+    finished_at: float | None = None
+    shots_done: int = 0
+    error: dict[str, Any] | None = None
+
+    @property
+    def terminal(self) -> bool:
+        """Tell whether the job has ended."""
+        return self.state in TERMINAL
+
+    def summary(self) -> dict[str, Any]:
+        """Return what the submitting tenant may see."""
+        return {
+            "job": self.id,
+            "backend": self.backend,
+            "state": self.state.value,
+            "shots": self.shots,
+            "shots_done": self.shots_done,
+            "attempt": self.attempt,
+            "submitted_at": self.submitted_at,
+            "finished_at": self.finished_at,
+            "error": self.error,
+        }

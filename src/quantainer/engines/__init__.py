@@ -1,0 +1,1 @@
+"""Floor 5: container engines: Docker, Podman, and one embedded."""
