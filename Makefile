@@ -1,0 +1,40 @@
+# Two commands on a fresh machine: `make demo` and `make test`. Both say what they install.
+
+VENV ?= .venv
+BIN  := $(VENV)/bin
+
+.PHONY: help demo test check fast engine setup setup-dev clean
+
+help:
+	@echo "make demo    install what is needed, run GHZ in a container, show counts, clean up"
+	@echo "make test    install what is needed, run every check and test"
+	@echo "make check   format, lint, types, layers"
+	@echo "make fast    the tests that need no container engine"
+	@echo "make engine  the tests on a real Docker Engine, Podman and bubblewrap"
+	@echo "make clean   remove the virtual environment and caches of this checkout"
+
+demo:
+	@scripts/setup $(VENV)
+	@scripts/demo $(BIN)
+
+setup-dev:
+	@scripts/setup $(VENV) dev fast lightning qir
+
+test: setup-dev
+	@scripts/system-packages
+	@$(MAKE) --no-print-directory check fast engine
+
+check:
+	$(BIN)/ruff format --check .
+	$(BIN)/ruff check .
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+fast:
+	$(BIN)/python -m pytest -q -m "not engine"
+
+engine:
+	$(BIN)/python -m pytest -q -m engine
+
+clean:
+	rm -rf $(VENV) .mypy_cache .ruff_cache .pytest_cache .hypothesis .import_linter_cache
