@@ -1,0 +1,1 @@
+"""Benchmarks: each compares with its peers in the same run and prints medians, spread and ratios."""
