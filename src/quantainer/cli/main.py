@@ -5,10 +5,10 @@ from __future__ import annotations
 import importlib
 import os
 import sys
+from typing import Any
 
-import click
 import typer
-from typer.core import TyperGroup
+from typer.core import TyperCommand, TyperGroup
 
 from quantainer import __version__
 from quantainer_client.errors import QuantainerError
@@ -36,14 +36,14 @@ COMMANDS: dict[str, str] = {
 class _Commands(TyperGroup):
     """Loads a subcommand's module when it is called, so that ``--help`` stays fast."""
 
-    def list_commands(self, ctx: click.Context) -> list[str]:
+    def list_commands(self, ctx: typer.Context) -> list[str]:
         return list(COMMANDS)
 
-    def get_command(self, ctx: click.Context, cmd_name: str) -> click.Command | None:
+    def get_command(self, ctx: typer.Context, cmd_name: str) -> Any:
         if cmd_name not in COMMANDS:
             return None
         if ctx.resilient_parsing or _wants_group_help():
-            return click.Command(cmd_name, help=COMMANDS[cmd_name])
+            return TyperCommand(cmd_name, help=COMMANDS[cmd_name])
         module = importlib.import_module(f"quantainer.cli.{cmd_name}")
         return typer.main.get_command(module.app)
 
