@@ -1,0 +1,83 @@
+"""Read: bytes of any format in, one :class:`~quantainer.circuits.circuit.Circuit` out."""
+
+from __future__ import annotations
+
+import importlib
+from collections.abc import Callable
+from typing import cast
+
+from quantainer.circuits.circuit import Circuit
+from quantainer.circuits.detect import detect
+from quantainer.circuits.options import ReadOptions
+from quantainer.circuits.refusal import invalid, over_limit
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["FORMATS", "read"]
+
+Reader = Callable[[bytes, str, ReadOptions], Circuit]
+
+FORMATS = {
+    # format: the module whose ``read(data, name, options)`` reads it
+    "columnar": "quantainer.circuits.columnar",
+    "qpy": "quantainer.circuits.qpy",
+    "qasm2": "quantainer.circuits.qasm2",
+    "qasm3": "quantainer.circuits.qasm3",
+    "cirq": "quantainer.circuits.cirq_json",
+    "stim": "quantainer.circuits.stim_text",
+    "qir": "quantainer.circuits.qir",
+}
+
+_DEFAULTS = ReadOptions()
+
+
+def read(
+    data: bytes,
+    name: str = "",
+    format: str | None = None,
+    options: ReadOptions = _DEFAULTS,
+) -> Circuit:
+    """Read one circuit.
+
+    Args:
+        data: The file's or message's bytes.
+        name: File or program name, for messages.
+        format: One of ``FORMATS``; ``None`` finds it by content.
+        options: Limits and choices.
+
+    Raises:
+        QuantainerError: ``invalid_circuit`` with file, line, column and reason; ``too_large`` with
+            the limit that was hit; ``unsupported_circuit`` for what is valid but not representable.
+    """
+    if len(data) > options.max_bytes:
+        raise over_limit(name, "bytes", "max_bytes", limit=options.max_bytes, needed=len(data))
+    if format is None:
+        format = detect(data, name)
+    elif format not in FORMATS:
+        raise QuantainerError(
+            "invalid_option",
+            f"unknown circuit format {format!r}",
+            limit=sorted(FORMATS),
+            hint="Leave the format out to have it found by content.",
+        )
+    reader = cast(Reader, importlib.import_module(FORMATS[format]).read)
+    try:
+        return reader(data, name, options)
+    except QuantainerError:
+        raise
+    except RecursionError:
+        raise invalid(name, "the circuit is nested too deeply to be read") from None
+    except MemoryError:
+        raise invalid(
+            name, "the circuit needs more memory than there is", code="too_large"
+        ) from None
+    except Exception as error:
+        raise invalid(name, f"not a readable {format} circuit: {_say(error)}") from error
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # pyo3 raises panics past ``Exception``
+            raise
+        raise invalid(name, f"not a readable {format} circuit: {_say(error)}") from None
+
+
+def _say(error: BaseException) -> str:
+    first = str(error).strip().splitlines()
+    return f"{type(error).__name__}: {first[0]}" if first else type(error).__name__
