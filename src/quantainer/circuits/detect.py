@@ -84,7 +84,6 @@ def _openqasm(text: str, version: re.Match[str], name: str) -> str:
 
 def _is_stim(text: str) -> bool:
     """Tell whether the first lines that are not comments are Stim instructions."""
-    code = (line.split("#")[0].strip() for line in text[:65536].split("
-"))
+    code = (line.split("#")[0].strip() for line in text[:65536].splitlines())
     lines = [line for line in code if line][:5]
     return bool(lines) and all(_STIM.match(line) for line in lines)

@@ -19,8 +19,8 @@ class ReadOptions:
         max_qubits: Declared qubits.
         max_clbits: Declared classical bits.
         max_iterations: Iterations of all loops that are evaluated while reading.
-        gate_library: OpenQASM 2 only: ``legacy`` knows the gates that the exporters of Qiskit, pytket
-            and others use undefined; ``strict`` only those of the paper's ``qelib1.inc``.
+        gate_library: OpenQASM 2 only: ``legacy`` knows the gates that the exporters of Qiskit and
+            others use undefined; ``strict`` only those of the paper's ``qelib1.inc``.
         include_path: Folders in which ``include`` looks. Empty (as in the broker): only the
             built-in libraries, since no file of the host may be read for someone else's circuit.
         inputs: OpenQASM 3 only: values of ``input`` variables by name.
