@@ -1,0 +1,1 @@
+"""Containers on real engines, end to end."""
