@@ -6,11 +6,11 @@ from dataclasses import dataclass, field
 from enum import StrEnum
 from typing import Any
 
-__all__ = ["TERMINAL", "TRANSITIONS", "InvalidTransition", "Job", "JobState"]
+__all__ = ["TERMINAL", "Job", "JobState"]
 
 
 class JobState(StrEnum):
-    """``QUEUED → RUNNING → DONE | FAILED | CANCELLED``; ``PAUSED`` from and back to the first two."""
+    """``QUEUED → RUNNING → DONE | FAILED | CANCELLED``; ``PAUSED`` to and from the first two."""
 
     QUEUED = "QUEUED"
     RUNNING = "RUNNING"
@@ -21,26 +21,6 @@ class JobState(StrEnum):
 
 
 TERMINAL = frozenset({JobState.DONE, JobState.FAILED, JobState.CANCELLED})
-
-TRANSITIONS: dict[JobState, frozenset[JobState]] = {
-    JobState.QUEUED: frozenset(
-        {JobState.RUNNING, JobState.PAUSED, JobState.FAILED, JobState.CANCELLED}
-    ),
-    # RUNNING → QUEUED: the worker or the broker died and the job is tried again.
-    JobState.RUNNING: frozenset(
-        {JobState.QUEUED, JobState.PAUSED, JobState.DONE, JobState.FAILED, JobState.CANCELLED}
-    ),
-    JobState.PAUSED: frozenset(
-        {JobState.QUEUED, JobState.RUNNING, JobState.FAILED, JobState.CANCELLED}
-    ),
-    JobState.DONE: frozenset(),
-    JobState.FAILED: frozenset(),
-    JobState.CANCELLED: frozenset(),
-}
-
-
-class InvalidTransition(Exception):
-    """A job or lease was asked to go where its state does not lead."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -54,6 +34,10 @@ class Job:
         payload_digest: BLAKE2b of the payload; the payload itself lies in the store.
         attempt: How often it was started; part of every worker message, so that a late answer of an
             earlier attempt is recognised and dropped.
+        worker_deaths: How many of those attempts ended with the death of the worker.
+        timeout: Seconds until the job is failed; while its container is paused they do not count.
+        shots_done: Shots that are durable.
+        result_kept: The whole result is durable and waits for the container to be unpaused.
         error: Error fields once FAILED or CANCELLED.
     """
 
@@ -67,10 +51,13 @@ class Job:
     payload_digest: str = ""
     priority: int = 0
     attempt: int = 0
+    worker_deaths: int = 0
+    timeout: float | None = None
     memory_bytes: int = 0
     submitted_at: float = 0.0
     finished_at: float | None = None
     shots_done: int = 0
+    result_kept: bool = False
     error: dict[str, Any] | None = None
 
     @property

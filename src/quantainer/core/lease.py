@@ -25,8 +25,9 @@ class LeaseState(StrEnum):
 class Anchor:
     """What the kernel says of a caller that ties it to its lease.
 
-    ``cgroup``: path of the container's control group, for every engine that makes one. ``pidns``: inode
-    of the container's pid namespace, for an unprivileged embedded engine. ``uid``: a host user.
+    ``cgroup``: path of the container's control group, for every engine that makes one. ``pidns``:
+    inode of the container's pid namespace, for an unprivileged embedded engine. ``uid``: a host
+    user.
     """
 
     kind: Literal["cgroup", "pidns", "uid"]
