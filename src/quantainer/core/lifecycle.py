@@ -68,8 +68,8 @@ from quantainer.core.transitions import (
     JOB_TRANSITIONS,
     LEASE_TRANSITIONS,
     STATE_OF,
-    TransitionError,
     Phase,
+    TransitionError,
 )
 from quantainer_client.errors import QuantainerError
 

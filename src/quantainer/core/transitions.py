@@ -17,10 +17,10 @@ __all__ = [
     "JOB_TRANSITIONS",
     "LEASE_TRANSITIONS",
     "STATE_OF",
-    "TransitionError",
     "Phase",
     "Table",
     "Transition",
+    "TransitionError",
 ]
 
 S = TypeVar("S", bound=StrEnum)
