@@ -1,1 +1,1 @@
-"""Benchmarks: each compares with its peers in the same run and prints medians, spread and ratios."""
+"""Benchmarks: peers in the same run; medians, spread and ratios are printed."""
