@@ -1,13 +1,15 @@
 """Errors as they cross the device socket: one list of codes, one exception.
 
-An error names the thing, the limit, what was needed, and the way out. The same class is raised by the
-broker and by the client that receives it, so a caller can tell ``too_many_qubits`` from ``queue_full``
-without reading prose.
+An error names the thing, the limit, what was needed, and the way out. The same class is raised by
+the broker and by the client that receives it, so a caller can tell ``too_many_qubits`` from
+``queue_full`` without reading prose.
 """
 
 from __future__ import annotations
 
-from typing import Any, Dict, Optional
+TYPE_CHECKING = False  # spares the import of typing: see the import budget
+if TYPE_CHECKING:
+    from typing import Any, Dict, Optional
 
 __all__ = ["CODES", "QuantainerError"]
 
@@ -39,6 +41,7 @@ CODES = {
     "worker_died": "The worker process that ran the job died.",
     "backend_failed": "The backend reported a failure.",
     "broker_unavailable": "The broker cannot be reached.",
+    "storage": "The broker cannot read or write its state directory.",
     "internal": "A fault in the broker itself; its log has the details.",
 }
 

@@ -1,0 +1,86 @@
+"""Blobs: bytes in the row up to a limit, above it in a file, whole before the row names it."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+from collections.abc import Iterable
+from pathlib import Path
+
+__all__ = ["Blobs", "Bytes"]
+
+Bytes = bytes | bytearray | memoryview
+
+
+class Blobs:
+    """Large objects of the store.
+
+    Args:
+        directory: Where files go.
+        inline_limit: Bytes up to which an object lies in its row.
+        durable: Wait until the disk has files and their names.
+    """
+
+    def __init__(self, directory: Path, inline_limit: int, *, durable: bool) -> None:
+        self._directory = directory
+        self._inline_limit = inline_limit
+        self._durable = durable
+        directory.mkdir(mode=0o700, exist_ok=True)
+
+    def put(self, name: str, data: Bytes) -> tuple[bytes | memoryview | None, str | None]:
+        """Return what the row holds: the bytes themselves, or the name of the file written.
+
+        Raises:
+            OSError: If the file cannot be written; nothing of it is left.
+        """
+        size = data.nbytes if isinstance(data, memoryview) else len(data)
+        if size <= self._inline_limit:
+            return memoryview(data), None
+        self._write(name, data)
+        return None, name
+
+    def get(self, inline: bytes | None, name: str | None) -> bytes:
+        """Return the object.
+
+        Raises:
+            OSError: If its file cannot be read.
+        """
+        if name is None:
+            return inline or b""
+        return (self._directory / name).read_bytes()
+
+    def delete(self, names: Iterable[str]) -> None:
+        """Delete files that no row names any more."""
+        for name in names:
+            with contextlib.suppress(FileNotFoundError):
+                (self._directory / name).unlink()
+
+    def sweep(self, named: set[str]) -> int:
+        """Delete what a crash left behind between file and row; return how many files."""
+        orphans = [name for name in os.listdir(self._directory) if name not in named]  # noqa: PTH208
+        self.delete(orphans)
+        return len(orphans)
+
+    def _write(self, name: str, data: Bytes) -> None:
+        path, partial = self._directory / name, self._directory / f"{name}.part"
+        try:
+            with partial.open("wb") as file:
+                file.write(data)
+                if self._durable:
+                    file.flush()
+                    os.fsync(file.fileno())
+            partial.rename(path)
+        except BaseException:
+            partial.unlink(missing_ok=True)
+            raise
+        if self._durable:
+            sync_directory(self._directory)
+
+
+def sync_directory(directory: Path) -> None:
+    """Wait until the disk has the names in a directory."""
+    handle = os.open(directory, os.O_RDONLY | os.O_DIRECTORY)
+    try:
+        os.fsync(handle)
+    finally:
+        os.close(handle)

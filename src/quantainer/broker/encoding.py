@@ -1,0 +1,84 @@
+"""Encoding: JSON text of whatever a result may hold. It always succeeds: a result is never lost.
+
+Complex numbers become ``[re, im]``, arrays lists, enumerations their values, sets sorted lists, NaN
+and infinity ``null`` (JSON has none). What has no JSON form at all becomes its ``repr``.
+"""
+
+from __future__ import annotations
+
+import json
+import math
+from collections.abc import Callable, Mapping
+from dataclasses import asdict, is_dataclass
+from datetime import date
+from enum import Enum
+from typing import Any
+
+__all__ = ["encode"]
+
+
+def encode(value: Any) -> str:
+    """Return the JSON text of a value."""
+    try:
+        return _FAST.encode(value)
+    except (TypeError, ValueError, RecursionError):
+        return _FAST.encode(_plain(value, 0))
+
+
+_MAX_DEPTH = 100
+
+
+def _plain(value: Any, depth: int) -> Any:
+    """Return the value in JSON's own types, at any price."""
+    if value is None or isinstance(value, bool):
+        return value
+    for kind, convert in _EXACT:
+        if isinstance(value, kind):
+            return convert(value)
+    if depth > _MAX_DEPTH:
+        return repr(type(value))
+    if isinstance(value, Mapping):
+        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [_plain(item, depth + 1) for item in value]
+    return _plain(_default(value), depth + 1)
+
+
+def _key(key: Any) -> str:
+    plain = _plain(key, _MAX_DEPTH)
+    return plain if isinstance(plain, str) else json.dumps(plain)
+
+
+def _default(value: Any) -> Any:
+    """Return something nearer to JSON than a value that has no JSON form itself."""
+    for kind, convert in _NEARER:
+        if isinstance(value, kind):
+            return convert(value)
+    if is_dataclass(value) and not isinstance(value, type):
+        return asdict(value)
+    if hasattr(value, "tolist"):  # numpy's scalars and arrays, without importing numpy
+        return value.tolist()
+    return repr(value)
+
+
+_EXACT: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (Enum, lambda value: _plain(value.value, _MAX_DEPTH)),
+    (int, int),
+    # A lone surrogate has no UTF-8 form and could not be stored.
+    (str, lambda value: value.encode("utf-8", "replace").decode("utf-8")),
+    (float, lambda value: float(value) if math.isfinite(value) else None),
+)
+
+_NEARER: tuple[tuple[type, Callable[[Any], Any]], ...] = (
+    (complex, lambda value: [value.real, value.imag]),
+    (Enum, lambda value: value.value),
+    (bytes, bytes.hex),
+    (bytearray, bytearray.hex),
+    (memoryview, memoryview.hex),
+    (set, lambda value: sorted(value, key=repr)),
+    (frozenset, lambda value: sorted(value, key=repr)),
+    (date, date.isoformat),
+    (Mapping, dict),
+)
+
+_FAST = json.JSONEncoder(default=_default, separators=(",", ":"), allow_nan=False)

@@ -1,0 +1,116 @@
+"""Schema: the tables of the store, their version, and the steps from older versions."""
+
+from __future__ import annotations
+
+from sqlalchemy import (
+    Column,
+    Float,
+    Index,
+    Integer,
+    LargeBinary,
+    MetaData,
+    Table,
+    Text,
+)
+from sqlalchemy.dialects.sqlite import dialect as sqlite_dialect
+from sqlalchemy.schema import CreateIndex, CreateTable
+
+__all__ = [
+    "MIGRATIONS",
+    "VERSION",
+    "chunks",
+    "creation",
+    "jobs",
+    "leases",
+    "payloads",
+    "results",
+]
+
+VERSION = 1
+
+MIGRATIONS: dict[int, tuple[str, ...]] = {}
+"""From each older version, the statements that lead to the next one."""
+
+metadata = MetaData()
+
+leases = Table(
+    "leases",
+    metadata,
+    Column("id", Text, primary_key=True),
+    Column("tenant", Text, nullable=False),
+    Column("anchor_kind", Text, nullable=False),
+    Column("anchor_value", Text, nullable=False),
+    Column("backends", Text, nullable=False),
+    Column("mode", Text, nullable=False),
+    Column("limits", Text, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("container", Text),
+    Column("image", Text),
+    Column("created_at", Float, nullable=False),
+)
+
+jobs = Table(
+    "jobs",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("id", Text, nullable=False, unique=True),
+    Column("lease", Text, nullable=False),
+    Column("tenant", Text, nullable=False),
+    Column("backend", Text, nullable=False),
+    Column("shots", Integer, nullable=False),
+    Column("state", Text, nullable=False),
+    Column("request", Text, nullable=False),
+    Column("payload_digest", Text, nullable=False),
+    Column("priority", Integer, nullable=False),
+    Column("attempt", Integer, nullable=False),
+    Column("worker_deaths", Integer, nullable=False),
+    Column("timeout", Float),
+    Column("memory_bytes", Integer, nullable=False),
+    Column("submitted_at", Float, nullable=False),
+    Column("finished_at", Float),
+    Column("shots_done", Integer, nullable=False),
+    Column("result_kept", Integer, nullable=False),
+    Column("error", Text),
+)
+Index("jobs_of_tenant", jobs.c.tenant, jobs.c.sequence)
+Index("live_jobs", jobs.c.payload_digest, sqlite_where=jobs.c.finished_at.is_(None))
+
+payloads = Table(
+    "payloads",
+    metadata,
+    Column("digest", Text, primary_key=True),
+    Column("data", LargeBinary),
+    Column("file", Text),
+)
+
+results = Table(
+    "results",
+    metadata,
+    Column("sequence", Integer, primary_key=True),
+    Column("job", Text, nullable=False, unique=True),
+    Column("size", Integer, nullable=False),
+    Column("stored_at", Float, nullable=False),
+    Column("header", Text, nullable=False),
+    Column("data", LargeBinary),
+    Column("file", Text),
+)
+
+chunks = Table(
+    "chunks",
+    metadata,
+    Column("job", Text, primary_key=True),
+    Column("position", Integer, primary_key=True),
+    Column("shots", Integer, nullable=False),
+    Column("data", LargeBinary),
+    Column("file", Text),
+)
+
+
+def creation() -> list[str]:
+    """Return the statements that make an empty store."""
+    dialect = sqlite_dialect()
+    out = []
+    for table in metadata.sorted_tables:
+        out.append(str(CreateTable(table).compile(dialect=dialect)))
+        out += [str(CreateIndex(index).compile(dialect=dialect)) for index in table.indexes]
+    return out

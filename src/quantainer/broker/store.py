@@ -1,0 +1,384 @@
+"""Store: leases, jobs, payloads, shot chunks and results, safe before anyone is told so.
+
+One broker writes one store. A job's row is committed before its submission is acknowledged, a
+result exactly once, in one transaction with the end of its job; a job that has ended never changes
+again. What each ``durability`` survives is stated and proved in ``docs/durability.md``.
+"""
+
+from __future__ import annotations
+
+import json
+import time
+from collections import OrderedDict
+from collections.abc import Iterable, Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+from sqlalchemy import bindparam, delete, func, insert, select, union_all, update
+from sqlalchemy.dialects.sqlite import insert as upsert
+
+from quantainer.broker import schema
+from quantainer.broker.blobs import Blobs, Bytes
+from quantainer.broker.database import Database, Durability, Statement
+from quantainer.broker.encoding import encode
+from quantainer.broker.rows import job_changes, job_from, job_values, lease_from, lease_values
+from quantainer.broker.statelock import StateLock
+from quantainer.core.job import Job, JobState
+from quantainer.core.lease import Lease, LeaseState
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["INLINE_LIMIT", "Chunk", "Store", "StoredResult"]
+
+INLINE_LIMIT = 128 * 1024
+"""Bytes up to which payloads and results lie in their row; above, SQLite is slower than a file."""
+
+_KNOWN_PAYLOADS = 4096
+
+
+@dataclass(frozen=True, slots=True)
+class StoredResult:
+    """What was committed: the header (JSON fields) and the arrays it points into."""
+
+    header: dict[str, Any]
+    data: bytes
+
+
+@dataclass(frozen=True, slots=True)
+class Chunk:
+    """Shots of a job that are durable before its whole result is."""
+
+    index: int
+    shots: int
+    data: bytes
+
+
+class Store:
+    """The broker's durable memory. Calls block; in ``normal`` mode for some ten microseconds.
+
+    Args:
+        directory: The state directory, made if it does not exist.
+        durability: ``normal`` survives the death of any process, ``full`` also loss of power.
+        inline_limit: Bytes up to which objects lie in their row.
+
+    Raises:
+        QuantainerError: ``storage`` if the directory is in use, cannot be written, or holds
+            something this version cannot read.
+    """
+
+    def __init__(
+        self,
+        directory: Path,
+        durability: Durability = "normal",
+        *,
+        inline_limit: int = INLINE_LIMIT,
+    ) -> None:
+        self.directory = directory
+        self._lock = _take(directory)
+        try:
+            self.database = Database(directory / "quantainer.db", durability)
+            with self.database.errors():
+                durable = durability == "full"
+                self.blobs = Blobs(directory / "blobs", inline_limit, durable=durable)
+                self.blobs.sweep({row["file"] for row in self.database.rows(_FILES, {})})
+        except BaseException:
+            self._lock.release()
+            raise
+        self._known_payloads: OrderedDict[str, None] = OrderedDict()
+        self._chunked = {row["job"] for row in self.database.rows(_CHUNKED, {})}
+        self._pending: dict[str, Job] = {}
+
+    # Leases
+
+    def save_lease(self, lease: Lease) -> None:
+        """Write a lease's row."""
+        self.database.execute(_SAVE_LEASE, lease_values(lease))
+
+    def open_leases(self) -> list[Lease]:
+        """Return every lease that has not ended, oldest first."""
+        return [lease_from(row) for row in self.database.rows(_OPEN_LEASES, {})]
+
+    # Jobs
+
+    def add_job(self, job: Job, payload: Bytes) -> None:
+        """Write a new job's row and, unless an equal one is there already, its payload.
+
+        Raises:
+            QuantainerError: ``storage`` if they cannot be written; then nothing was.
+        """
+        digest = job.payload_digest
+        if digest in self._known_payloads:
+            self._known_payloads.move_to_end(digest)
+            self.database.execute(_ADD_JOB, job_values(job))
+            return
+        with self.database.transaction():
+            data, file = self.blobs.put(f"payload-{digest}", payload)
+            self.database.execute(_ADD_PAYLOAD, {"digest": digest, "data": data, "file": file})
+            self.database.execute(_ADD_JOB, job_values(job))
+        self._known_payloads[digest] = None
+        if len(self._known_payloads) > _KNOWN_PAYLOADS:
+            self._known_payloads.popitem(last=False)
+
+    def save_job(self, job: Job, *, lazy: bool = False) -> None:
+        """Write a job's changed row; a ``lazy`` one at the next ``flush``.
+
+        A row that cannot be written is tried again at the next ``flush``.
+        """
+        self._pending[job.id] = job
+        if not lazy:
+            self._write_job(job)
+
+    def _write_job(self, job: Job) -> None:
+        self.database.execute(_SAVE_JOB, {**job_changes(job), "which": job.id})
+        self._pending.pop(job.id, None)
+
+    @property
+    def pending(self) -> int:
+        """How many rows wait for ``flush``."""
+        return len(self._pending)
+
+    def flush(self) -> None:
+        """Write the rows that were left for later, in one transaction."""
+        if not self._pending:
+            return
+        jobs = list(self._pending.values())
+        with self.database.transaction():
+            for job in jobs:
+                self.database.execute(_SAVE_JOB, {**job_changes(job), "which": job.id})
+        for job in jobs:
+            if self._pending.get(job.id) is job:
+                del self._pending[job.id]
+
+    def live_jobs(self) -> list[Job]:
+        """Return every job that has not ended, oldest first."""
+        return [job_from(row) for row in self.database.rows(_LIVE_JOBS, {})]
+
+    def job(self, job_id: str) -> Job | None:
+        """Return a job, whether it has ended or not."""
+        pending = self._pending.get(job_id)
+        if pending is not None:
+            return pending
+        rows = self.database.rows(_JOB, {"which": job_id})
+        return job_from(rows[0]) if rows else None
+
+    def jobs(self, tenant: str | None = None, *, limit: int = 100) -> list[Job]:
+        """Return the latest jobs, newest first, of one tenant or of all."""
+        statement = _JOBS if tenant is None else _JOBS_OF_TENANT
+        rows = self.database.rows(statement, {"tenant_": tenant, "limit_": limit})
+        return [self._pending.get(row["id"]) or job_from(row) for row in rows]
+
+    def payload(self, digest: str) -> bytes:
+        """Return a payload.
+
+        Raises:
+            QuantainerError: ``storage`` if it is not there.
+        """
+        rows = self.database.rows(_PAYLOAD, {"which": digest})
+        if not rows:
+            raise QuantainerError("storage", f"Payload {digest} is not in {self.directory}.")
+        with self.database.errors():
+            return self.blobs.get(rows[0]["data"], rows[0]["file"])
+
+    # Results
+
+    def commit_result(self, job: Job, header: Mapping[str, Any] | str, data: Bytes) -> bool:
+        """End the job as DONE and store its result, both or neither, once.
+
+        Args:
+            job: The job as it is to be, state DONE.
+            header: Result fields, or their JSON text.
+            data: The arrays that the header points into.
+
+        Returns:
+            False if the job had ended already or a later attempt runs; then nothing changed.
+        """
+        text = header if isinstance(header, str) else encode(header)
+        with self.database.transaction():
+            if not self._end(job):
+                return False
+            self._add_result(job, text, data)
+            chunk_files = self._drop_chunks(job.id)
+        self._pending.pop(job.id, None)
+        self.blobs.delete(chunk_files)
+        return True
+
+    def keep_result(self, job: Job, header: Mapping[str, Any] | str, data: Bytes) -> bool:
+        """Store the result of a job whose container is paused; ``commit_kept`` ends it later."""
+        text = header if isinstance(header, str) else encode(header)
+        with self.database.transaction():
+            if not self._change(job):
+                return False
+            self._add_result(job, text, data)
+            chunk_files = self._drop_chunks(job.id)
+        self._pending.pop(job.id, None)
+        self.blobs.delete(chunk_files)
+        return True
+
+    def commit_kept(self, job: Job) -> bool:
+        """End the job as DONE; its result was stored by ``keep_result``.
+
+        Returns:
+            False if the job had ended already.
+        """
+        with self.database.transaction():
+            if not self.database.rows(_HAS_RESULT, {"which": job.id}) or not self._end(job):
+                return False
+        self._pending.pop(job.id, None)
+        return True
+
+    def result(self, job_id: str) -> StoredResult | None:
+        """Return a committed result; None if there is none, or retention removed it."""
+        rows = self.database.rows(_RESULT, {"which": job_id})
+        if not rows or rows[0]["state"] != JobState.DONE:
+            return None
+        with self.database.errors():
+            data = self.blobs.get(rows[0]["data"], rows[0]["file"])
+        return StoredResult(json.loads(rows[0]["header"]), data)
+
+    def _end(self, job: Job) -> bool:
+        if job.state is not JobState.DONE or job.finished_at is None:
+            raise ValueError(f"job {job.id} is committed as {job.state}, not as DONE")
+        return self._change(job)
+
+    def _change(self, job: Job) -> bool:
+        changes = {**job_changes(job), "which": job.id, "present": job.attempt}
+        return self.database.execute(_CHANGE_ATTEMPT, changes) == 1
+
+    def _add_result(self, job: Job, header: str, data: Bytes) -> None:
+        inline, file = self.blobs.put(f"result-{job.id}", data)
+        size = len(header) + (data.nbytes if isinstance(data, memoryview) else len(data))
+        row = {"job": job.id, "header": header, "data": inline, "file": file, "size": size}
+        self.database.execute(_ADD_RESULT, {**row, "sequence": None, "stored_at": time.time()})
+
+    # Chunks
+
+    def save_chunk(self, job: Job, index: int, shots: int, data: Bytes) -> int:
+        """Make some of a job's shots durable; a chunk of the same index is replaced.
+
+        Returns:
+            How many shots of the job are durable now.
+        """
+        with self.database.transaction():
+            inline, file = self.blobs.put(f"chunk-{job.id}-{index}", data)
+            row = {"job": job.id, "position": index, "shots": shots, "data": inline, "file": file}
+            self.database.execute(_SAVE_CHUNK, row)
+            (total,) = self.database.rows(_SHOTS_DONE, {"which": job.id})
+            shots_done = int(total["shots"] or 0)
+            self.database.execute(_SAVE_SHOTS, {"shots_done": shots_done, "which": job.id})
+        self._chunked.add(job.id)
+        return shots_done
+
+    def chunks(self, job_id: str) -> list[Chunk]:
+        """Return the durable chunks of a job, in order of their index."""
+        rows = self.database.rows(_CHUNKS, {"which": job_id})
+        with self.database.errors():
+            return [
+                Chunk(row["position"], row["shots"], self.blobs.get(row["data"], row["file"]))
+                for row in rows
+            ]
+
+    def _drop_chunks(self, job_id: str) -> Iterable[str]:
+        if job_id not in self._chunked:
+            return ()
+        files = [row["file"] for row in self.database.rows(_CHUNKS, {"which": job_id})]
+        self.database.execute(_DROP_CHUNKS, {"which": job_id})
+        self._chunked.discard(job_id)
+        return [file for file in files if file]
+
+    # The whole
+
+    def forget_payloads(self) -> None:
+        """Forget which payloads are stored: some were removed."""
+        self._known_payloads.clear()
+
+    def checkpoint(self) -> int:
+        """Move the log into the database; for a thread of its own, about once a second."""
+        return self.database.checkpoint()
+
+    def close(self) -> None:
+        """Write what is pending, close the database and give the directory back."""
+        try:
+            self.flush()
+        finally:
+            self.database.close()
+            self._lock.release()
+
+
+def _take(directory: Path) -> StateLock:
+    try:
+        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        return StateLock(directory)
+    except OSError as error:
+        raise QuantainerError(
+            "storage",
+            f"The state directory {directory} cannot be written: {error.strerror}.",
+            hint="Make it writable for the broker's user, or set state_dir to another directory.",
+        ) from error
+
+
+# Statements. ``which`` names the row: a parameter must not bear the name of a column that is set.
+
+_leases, _jobs, _payloads = schema.leases, schema.jobs, schema.payloads
+_results, _chunks = schema.results, schema.chunks
+
+_CHANGING = ("state", "attempt", "worker_deaths", "shots_done", "result_kept", "finished_at")
+_CHANGES: dict[str, Any] = {name: bindparam(name) for name in (*_CHANGING, "error")}
+_live = (_jobs.c.id == bindparam("which")) & _jobs.c.finished_at.is_(None)
+
+_lease_insert = upsert(_leases)
+_SAVE_LEASE = Statement(
+    _lease_insert.on_conflict_do_update(
+        index_elements=["id"],
+        set_={c.name: c for c in _lease_insert.excluded if c.name != "id"},
+    )
+)
+_OPEN_LEASES = Statement(
+    select(_leases)
+    .where(_leases.c.state != bindparam("ended", LeaseState.ENDED.value))
+    .order_by(_leases.c.created_at)
+)
+_ADD_JOB = Statement(insert(_jobs))
+_SAVE_JOB = Statement(update(_jobs).where(_live).values(_CHANGES))
+_CHANGE_ATTEMPT = Statement(
+    update(_jobs).where(_live & (_jobs.c.attempt <= bindparam("present"))).values(_CHANGES)
+)
+_SAVE_SHOTS = Statement(update(_jobs).where(_live).values(shots_done=bindparam("shots_done")))
+_LIVE_JOBS = Statement(
+    select(_jobs).where(_jobs.c.finished_at.is_(None)).order_by(_jobs.c.sequence)
+)
+_JOB = Statement(select(_jobs).where(_jobs.c.id == bindparam("which")))
+_latest = select(_jobs).order_by(_jobs.c.sequence.desc()).limit(bindparam("limit_"))
+_JOBS = Statement(_latest)
+_JOBS_OF_TENANT = Statement(_latest.where(_jobs.c.tenant == bindparam("tenant_")))
+_ADD_PAYLOAD = Statement(upsert(_payloads).on_conflict_do_nothing())
+_PAYLOAD = Statement(select(_payloads).where(_payloads.c.digest == bindparam("which")))
+_ADD_RESULT = Statement(insert(_results))
+_HAS_RESULT = Statement(select(_results.c.job).where(_results.c.job == bindparam("which")))
+_RESULT = Statement(
+    select(_results.c.header, _results.c.data, _results.c.file, _jobs.c.state)
+    .join(_jobs, _jobs.c.id == _results.c.job)
+    .where(_results.c.job == bindparam("which"))
+)
+_chunk_insert = upsert(_chunks)
+_SAVE_CHUNK = Statement(
+    _chunk_insert.on_conflict_do_update(
+        index_elements=["job", "position"],
+        set_={name: _chunk_insert.excluded[name] for name in ("shots", "data", "file")},
+    )
+)
+_CHUNKS = Statement(
+    select(_chunks).where(_chunks.c.job == bindparam("which")).order_by(_chunks.c.position)
+)
+_CHUNKED = Statement(select(_chunks.c.job).distinct())
+_DROP_CHUNKS = Statement(delete(_chunks).where(_chunks.c.job == bindparam("which")))
+_SHOTS_DONE = Statement(
+    select(func.sum(_chunks.c.shots).label("shots")).where(_chunks.c.job == bindparam("which"))
+)
+_FILES = Statement(
+    union_all(
+        *(
+            select(table.c.file).where(table.c.file.is_not(None))
+            for table in (_payloads, _results, _chunks)
+        )
+    )
+)
