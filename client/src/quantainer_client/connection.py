@@ -1,0 +1,276 @@
+"""Connection: talks to the broker over the device socket.
+
+A connection may be shared by threads and survives ``fork``. It writes no file and needs no home
+directory.
+"""
+
+from __future__ import annotations
+
+import os
+import random
+import sys
+from time import monotonic, sleep
+
+from quantainer_client import __version__
+from quantainer_client.channel import Channel, LostError
+from quantainer_client.errors import QuantainerError
+from quantainer_client.job import TERMINAL, Job
+from quantainer_client.payload import resolve, resolve_list
+from quantainer_client.result import Result
+from quantainer_client.submission import Pub, fields_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Sequence, Union
+
+    from quantainer_client.channel import Reply
+    from quantainer_client.submission import Program
+
+    Work = Union[Program, Pub, Sequence[Union[Program, Pub]]]
+
+__all__ = ["Connection", "connect", "run"]
+
+CALL_TIMEOUT = 30.0
+"""Seconds for an answer that needs no execution."""
+JOB_TIMEOUT = 3600.0
+"""Seconds for a job, unless the caller names another number."""
+_RECONNECT_FOR = 30.0
+"""Seconds for which a wait outlives the broker: a restarted one takes its jobs up again."""
+_WAIT_SLICE = 30.0
+
+
+class Connection:
+    """A caller's way to the broker.
+
+    Args:
+        path: The socket; by default as ``socket_path`` finds it at the first call.
+        timeout: Seconds for every answer that needs no execution.
+    """
+
+    def __init__(self, path: Optional[str] = None, timeout: float = CALL_TIMEOUT) -> None:
+        self.timeout = timeout
+        self._channel = Channel(path, timeout)
+
+    # Operations
+
+    def hello(self) -> Dict[str, Any]:
+        """Return the broker's version, its protocol and limits, and the caller's lease."""
+        client = (
+            f"quantainer-client/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
+        )
+        return self._ask("hello", {"client": client})
+
+    def backends(self) -> List[Dict[str, Any]]:
+        """Return a summary of each backend that the lease grants."""
+        reply, payload = self._call("backends", {})
+        return resolve_list(reply.get("backends"), payload, "backends")
+
+    def backend(self, name: str) -> Dict[str, Any]:
+        """Return every fact of one backend.
+
+        Raises:
+            QuantainerError: ``unknown_backend``.
+        """
+        reply, payload = self._call("backends", {"name": name})
+        target: Dict[str, Any] = resolve(reply.get("target"), payload, "target")
+        return target
+
+    def submit(
+        self,
+        work: Work,
+        *,
+        backend: str = "qsim",
+        shots: Optional[int] = None,
+        seed: Optional[int] = None,
+        priority: int = 0,
+        timeout: Optional[float] = None,
+        options: Optional[Dict[str, Any]] = None,
+    ) -> Job:
+        """Hand in a job and return at once.
+
+        Args:
+            work: A circuit, the text or bytes of a program, a ``Pub``, or a sequence of these.
+            backend: One that the lease grants.
+            shots: 1 to the broker's limit; None: the broker's default.
+            seed: 0 to 2⁶³ − 1; the same seed gives the same bits. None: fresh entropy.
+            priority: Among the jobs of the same tenant; higher is sooner.
+            timeout: Seconds after which the job is failed.
+            options: ``method``, ``engine``, ``precision``, ``truncation_max``, ``level``.
+
+        Raises:
+            QuantainerError: Whatever the broker refuses.
+        """
+        fields, payload = fields_of(
+            _pubs(work),
+            backend=backend,
+            shots=shots,
+            seed=seed,
+            priority=priority,
+            timeout=timeout,
+            options=options,
+        )
+        reply, _ = self._send("submit", fields, payload.seal(), self.timeout)
+        return Job(self, reply["job"], reply["state"])
+
+    def run(
+        self,
+        work: Work,
+        *,
+        backend: str = "qsim",
+        shots: Optional[int] = None,
+        seed: Optional[int] = None,
+        priority: int = 0,
+        timeout: Optional[float] = None,
+        options: Optional[Dict[str, Any]] = None,
+    ) -> Result:
+        """Run a job and return its result, in one round trip; arguments as in ``submit``.
+
+        Raises:
+            QuantainerError: Whatever the broker refuses or the job fails of.
+        """
+        fields, payload = fields_of(
+            _pubs(work),
+            backend=backend,
+            shots=shots,
+            seed=seed,
+            priority=priority,
+            timeout=timeout,
+            options=options,
+        )
+        fields["wait"] = True
+        limit = JOB_TIMEOUT if timeout is None else timeout + self.timeout
+        deadline = monotonic() + limit
+        reply, data = self._send("submit", fields, payload.seal(), limit)
+        if "results" in reply:
+            return Result.from_reply(reply, data)
+        return self.result(reply["job"], max(0.0, deadline - monotonic()))
+
+    def estimate(
+        self,
+        work: Work,
+        *,
+        backend: str = "qsim",
+        shots: Optional[int] = None,
+        options: Optional[Dict[str, Any]] = None,
+    ) -> List[Dict[str, Any]]:
+        """Return facts and plan of each circuit, or raise what ``submit`` would; nothing runs."""
+        fields, payload = fields_of(_pubs(work), backend=backend, shots=shots, options=options)
+        reply, data = self._send("estimate", fields, payload.seal(), self.timeout)
+        return resolve_list(reply.get("pubs"), data, "pubs")
+
+    def wait(self, job: str, timeout: Optional[float] = None) -> Dict[str, Any]:
+        """Wait until a job ends or ``timeout`` seconds (default an hour) are over.
+
+        A broker that goes away meanwhile is given half a minute to come back.
+
+        Returns:
+            ``job``, ``state``, ``shots_done``.
+        """
+        deadline = monotonic() + (JOB_TIMEOUT if timeout is None else timeout)
+        while True:
+            remaining = max(0.0, min(_WAIT_SLICE, deadline - monotonic()))
+            fields = {"job": job, "timeout": remaining}
+            reply = self._persist("wait", fields, remaining + self.timeout)
+            if reply["state"] in TERMINAL or monotonic() >= deadline:
+                return reply
+
+    def result(self, job: str, timeout: Optional[float] = None) -> Result:
+        """Wait for a job and return its result.
+
+        Raises:
+            QuantainerError: What the job failed of; ``timeout`` if it has not ended in time.
+        """
+        limit = JOB_TIMEOUT if timeout is None else timeout
+        if self.wait(job, limit)["state"] not in TERMINAL:
+            raise QuantainerError(
+                "timeout",
+                f"Job {job} has not ended within {limit:g} s.",
+                limit=limit,
+                hint="It goes on; ask for its result again later, or cancel it.",
+            )
+        reply, data = self._call("result", {"job": job})
+        return Result.from_reply(reply, data)
+
+    def cancel(self, job: str) -> Dict[str, Any]:
+        """Ask for a job's end and return ``job`` and ``state``."""
+        return self._ask("cancel", {"job": job})
+
+    def jobs(self) -> List[Dict[str, Any]]:
+        """Return summaries of the caller's own jobs."""
+        reply, payload = self._call("jobs", {})
+        return resolve_list(reply.get("jobs"), payload, "jobs")
+
+    def close(self) -> None:
+        """Close the idle sockets; the connection opens new ones when it is used again."""
+        self._channel.close()
+
+    def __enter__(self) -> Connection:
+        return self
+
+    def __exit__(self, *exc: object) -> None:
+        self.close()
+
+    # Calls
+
+    def _ask(self, op: str, fields: Dict[str, Any]) -> Dict[str, Any]:
+        return self._call(op, fields)[0]
+
+    def _call(self, op: str, fields: Dict[str, Any], timeout: Optional[float] = None) -> Reply:
+        """Ask for what may safely be asked twice: a broker that restarts meanwhile does no harm."""
+        try:
+            return self._channel.round_trip(op, fields, None, timeout or self.timeout)
+        except LostError:
+            return self._channel.round_trip(op, fields, None, timeout or self.timeout)
+
+    def _send(self, op: str, fields: Dict[str, Any], fd: int, timeout: float) -> Reply:
+        """Ask with a payload, which is closed in every case, and never twice."""
+        try:
+            return self._channel.round_trip(op, fields, fd, timeout)
+        finally:
+            os.close(fd)
+
+    def _persist(self, op: str, fields: Dict[str, Any], timeout: float) -> Dict[str, Any]:
+        """Ask again and again while the broker is away, for a limited time."""
+        deadline = monotonic() + _RECONNECT_FOR
+        pause = 0.02
+        while True:
+            try:
+                return self._call(op, fields, timeout)[0]
+            except QuantainerError as error:
+                if error.code != "broker_unavailable" or monotonic() > deadline:
+                    raise
+            sleep(pause * (0.5 + random.random()))  # spreads many clients
+            pause = min(2 * pause, 1.0)
+
+
+def _pubs(work: Work) -> List[Pub]:
+    if isinstance(work, Pub):
+        return [work]
+    if isinstance(work, (list, tuple)):
+        return [item if isinstance(item, Pub) else Pub(item) for item in work]
+    return [Pub(work)]  # type: ignore[arg-type]
+
+
+# --- The usual connection -------------------------------------------------------------------------
+
+_usual: Dict[Optional[str], Connection] = {}
+
+
+def connect(path: Optional[str] = None) -> Connection:
+    """Return the process's connection to a socket, the same one each time."""
+    connection = _usual.get(path)
+    if connection is None:
+        connection = _usual.setdefault(path, Connection(path))
+    return connection
+
+
+def run(
+    work: Work,
+    *,
+    shots: Optional[int] = None,
+    backend: str = "qsim",
+    seed: Optional[int] = None,
+    options: Optional[Dict[str, Any]] = None,
+) -> Result:
+    """Run circuits on this container's device and return the result; see ``Connection.run``."""
+    return connect().run(work, backend=backend, shots=shots, seed=seed, options=options)

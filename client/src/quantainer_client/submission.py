@@ -1,0 +1,238 @@
+"""Submission: circuits, parameters and observables as one ``submit`` request with its payload."""
+
+from __future__ import annotations
+
+from array import array
+from operator import index
+
+from quantainer_client.errors import QuantainerError
+from quantainer_client.payload import Payload
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+
+    from quantainer_client.circuit import Circuit
+    from quantainer_client.columnar import Columns
+
+    Program = Union[Circuit, Columns, bytes, str]
+    Observable = Sequence[Tuple[str, float]]
+
+__all__ = ["MAX_SEED", "Pub", "checked_seed", "checked_shots", "fields_of"]
+
+MAX_SEED = 2**63 - 1
+_MAX_NAME = 256
+_MAX_INLINE = 32_768
+"""Characters of JSON that a pub list may take in the message; a longer one moves to the payload."""
+
+
+class Pub:
+    """One circuit with what it is run with.
+
+    Args:
+        circuit: A ``Circuit``, or the bytes or text of a program in any format the broker reads.
+        format: ``columnar``, ``qpy``, ``qasm2``, ``qasm3``, ``cirq``, ``stim``, ``qir``; None: the
+            broker finds it by content.
+        shots: Overrides the job's number.
+        parameters: Values of the free parameters by name: one number each, or equally long lists
+            (one row each) for several runs.
+        values: Instead of ``parameters``: names, and a C-contiguous buffer of
+            ``float64[rows, len(names)]``.
+        observables: ``[[(Pauli label, coefficient), …], …]``, qubit 0 rightmost: asks for
+            expectation values instead of samples.
+        pairs: ``(row, observable)`` to evaluate; None: every observable on every row.
+        precision: Standard error asked of expectation values; 0: exact.
+    """
+
+    __slots__ = (
+        "circuit",
+        "format",
+        "name",
+        "observables",
+        "pairs",
+        "precision",
+        "shots",
+        "values",
+    )
+
+    def __init__(
+        self,
+        circuit: Program,
+        *,
+        format: Optional[str] = None,
+        name: str = "",
+        shots: Optional[int] = None,
+        parameters: Optional[Dict[str, Any]] = None,
+        values: Optional[Tuple[Sequence[str], Any]] = None,
+        observables: Optional[Sequence[Observable]] = None,
+        pairs: Optional[Sequence[Sequence[int]]] = None,
+        precision: float = 0.0,
+    ) -> None:
+        self.circuit = circuit
+        self.format = format
+        self.name = name or getattr(circuit, "name", "")
+        self.shots = None if shots is None else checked_shots(shots)
+        self.values = _matrix(parameters) if parameters else values
+        self.observables = observables
+        self.pairs = pairs
+        self.precision = precision
+
+    def encode(self) -> Tuple[bytes, Optional[str]]:
+        """Return the circuit's bytes and their format."""
+        if isinstance(self.circuit, str):
+            return self.circuit.encode("utf-8"), self.format
+        if isinstance(self.circuit, (bytes, bytearray, memoryview)):
+            return bytes(self.circuit), self.format
+        return self.circuit.encode(), "columnar"
+
+
+def fields_of(
+    pubs: Sequence[Pub],
+    *,
+    backend: str,
+    shots: Optional[int] = None,
+    seed: Optional[int] = None,
+    priority: int = 0,
+    timeout: Optional[float] = None,
+    options: Optional[Dict[str, Any]] = None,
+) -> Tuple[Dict[str, Any], Payload]:
+    """Return the fields of a ``submit`` or ``estimate`` request and the payload they refer to.
+
+    Raises:
+        QuantainerError: ``bad_request`` without pubs, ``invalid_shots``, ``invalid_seed``,
+            ``invalid_parameters``.
+    """
+    if not pubs:
+        raise QuantainerError("bad_request", "There is no circuit to run.")
+    payload = Payload()
+    places: Dict[bytes, int] = {}
+    entries = [_entry(pub, payload, places) for pub in pubs]
+    fields: Dict[str, Any] = {"backend": backend, "pubs": entries}
+    if shots is not None:
+        fields["shots"] = checked_shots(shots)
+    if seed is not None:
+        fields["seed"] = checked_seed(seed)
+    if priority:
+        fields["priority"] = priority
+    if timeout is not None:
+        fields["timeout"] = timeout
+    if options:
+        fields["options"] = options
+    if _is_long(entries):
+        fields["pubs"] = payload.append_json(entries)
+    return fields, payload
+
+
+def checked_seed(seed: Any) -> int:
+    """Return a seed if it is an integer in range; nothing is cast, cut or wrapped.
+
+    Raises:
+        QuantainerError: ``invalid_seed``.
+    """
+    number = _integer(seed)
+    if number is None or not 0 <= number <= MAX_SEED:
+        raise QuantainerError(
+            "invalid_seed",
+            f"The seed must be an integer from 0 to {MAX_SEED}, not {seed!r}.",
+            limit=MAX_SEED,
+            hint="Leave it out for fresh entropy.",
+        )
+    return number
+
+
+def checked_shots(shots: Any) -> int:
+    """Return a number of shots if it is a positive integer; the broker knows the upper limit.
+
+    Raises:
+        QuantainerError: ``invalid_shots``.
+    """
+    number = _integer(shots)
+    if number is None or number < 1:
+        raise QuantainerError(
+            "invalid_shots", f"The number of shots must be an integer from 1, not {shots!r}."
+        )
+    return number
+
+
+def _integer(value: Any) -> Optional[int]:
+    """Return any integer type's value, numpy's too, but no truth value and no text."""
+    if isinstance(value, bool):
+        return None
+    try:
+        return index(value)
+    except TypeError:
+        return None
+
+
+def _entry(pub: Pub, payload: Payload, places: Dict[bytes, int]) -> Dict[str, Any]:
+    data, kind = pub.encode()
+    offset = places.get(data)
+    if offset is None:
+        offset = places[data] = payload.append(data)
+    entry: Dict[str, Any] = {"offset": offset, "length": len(data), "format": kind}
+    if pub.name:
+        entry["name"] = pub.name[:_MAX_NAME]
+    if pub.shots is not None:
+        entry["shots"] = pub.shots
+    if pub.values is not None:
+        entry["parameters"] = _parameters(pub.values, payload)
+    if pub.observables is not None:
+        entry["observables"] = [[list(term) for term in terms] for terms in pub.observables]
+        entry["precision"] = pub.precision
+        if pub.pairs is not None:
+            entry["pairs"] = [list(pair) for pair in pub.pairs]
+    return entry
+
+
+def _parameters(values: Tuple[Sequence[str], Any], payload: Payload) -> Dict[str, Any]:
+    names, data = values
+    numbers = memoryview(data).cast("B")
+    rows, rest = divmod(len(numbers), 8 * max(1, len(names)))
+    if rest or not rows:
+        raise QuantainerError(
+            "invalid_parameters", f"The values do not form rows of {len(names)} parameters."
+        )
+    return {"names": list(names), "offset": payload.append(data), "rows": rows}
+
+
+def _matrix(parameters: Dict[str, Any]) -> Tuple[List[str], Any]:
+    """Return names and row-major values of parameters given one by one."""
+    names = list(parameters)
+    columns = [_column(parameters[name]) for name in names]
+    rows = max(len(column) for column in columns)
+    for name, column in zip(names, columns):
+        if len(column) not in (1, rows):
+            raise QuantainerError(
+                "invalid_parameters",
+                f"Parameter {name!r} has {len(column)} values where others have {rows}.",
+                needed=rows,
+            )
+    spread = [column * rows if len(column) == 1 else column for column in columns]
+    return names, array("d", [value for row in zip(*spread) for value in row])
+
+
+def _column(value: Any) -> List[float]:
+    values = value if hasattr(value, "__iter__") else [value]
+    try:
+        return [float(item) for item in values]
+    except (TypeError, ValueError):
+        raise QuantainerError(
+            "invalid_parameters", f"A parameter value must be a number, not {value!r}."
+        ) from None
+
+
+def _is_long(entries: List[Dict[str, Any]]) -> bool:
+    """Tell whether the list could crowd the message, by a bound that costs little to find."""
+    if len(entries) > 64:
+        return True
+    terms = sum(
+        sum(
+            len(label) + 32
+            for observable in entry.get("observables", ())
+            for label, _ in observable
+        )
+        + 24 * len(entry.get("pairs", ()))
+        + sum(6 * len(name) + 3 for name in entry.get("parameters", {}).get("names", ()))
+        for entry in entries
+    )
+    return terms > _MAX_INLINE // 2
