@@ -1,0 +1,81 @@
+"""QPY: Qiskit's own binary form. The version byte is read before anything else."""
+
+from __future__ import annotations
+
+import io
+import re
+from typing import Any
+
+from qiskit import qpy
+from qiskit.qpy.common import QPY_VERSION
+
+from quantainer.circuits.circuit import Circuit
+from quantainer.circuits.lower import lower
+from quantainer.circuits.options import ReadOptions
+from quantainer.circuits.refusal import invalid
+
+__all__ = ["read"]
+
+_MAGIC = b"QISKIT"
+_OLDEST = 1
+
+
+def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
+    """Read one circuit from QPY bytes; of several only the one that ``options.circuit`` names.
+
+    Raises:
+        QuantainerError: ``invalid_circuit`` with the file's version and this node's where they do
+            not fit, with the number of circuits where it is not one, or with what is broken.
+    """
+    version = _version(data, name)
+    try:
+        programs = qpy.load(io.BytesIO(data))
+    except BaseException as error:  # pyo3 raises panics past ``Exception``
+        if isinstance(error, KeyboardInterrupt | SystemExit):
+            raise
+        reason = f"broken QPY (version {version}): {_first_line(error)}"
+        hint = "The file is cut off or was written by a program that does not follow the format."
+        raise invalid(name, reason, hint=hint) from None
+    program = _one(programs, name, options)
+    notes = (f"QPY version {version}",)
+    return Circuit(lower(program, name, options), "qpy", name or program.name, notes)
+
+
+def _version(data: bytes, name: str) -> int:
+    if not data.startswith(_MAGIC):
+        raise invalid(name, "not QPY: it does not begin with QISKIT")
+    if len(data) <= len(_MAGIC):
+        raise invalid(name, "broken QPY: it is cut off before its version")
+    version = data[len(_MAGIC)]
+    if version > QPY_VERSION:
+        raise invalid(
+            name,
+            f"the file is QPY {version}, this node reads QPY <= {QPY_VERSION}",
+            hint=f"Export with qpy.dump(circuit, file, version={QPY_VERSION}).",
+        )
+    if version < _OLDEST:
+        raise invalid(name, f"QPY {version} does not exist")
+    return version
+
+
+def _one(programs: list[Any], name: str, options: ReadOptions) -> Any:
+    names = [str(program.name) for program in programs]
+    if options.circuit is not None:
+        named = [program for program in programs if program.name == options.circuit]
+        if len(named) == 1:
+            return named[0]
+        reason = f"{len(named)} circuits are named {options.circuit!r}; there are {names}"
+        raise invalid(name, reason)
+    if len(programs) != 1:
+        listed = f": {', '.join(names)}" if names else ""
+        raise invalid(
+            name,
+            f"one circuit expected, {len(programs)} found{listed}",
+            hint="Name the one to take (option `circuit`), or write one circuit to a file.",
+        )
+    return programs[0]
+
+
+def _first_line(error: BaseException) -> str:
+    text = re.sub(r"\s+", " ", str(error)).strip(" '\"")
+    return text[:200] or type(error).__name__
