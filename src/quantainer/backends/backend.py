@@ -81,8 +81,8 @@ class PubResult:
     """What came out.
 
     Attributes:
-        samples: ``uint8[rows, shots, ceil(clbits / 8)]``, classical bit ``i`` = bit ``i % 8`` of byte
-            ``i // 8``; ``None`` for expectation values.
+        samples: ``uint8[rows, shots, ceil(clbits / 8)]``, classical bit ``i`` = bit ``i % 8`` of
+            byte ``i // 8``; ``None`` for expectation values.
         evs: ``float64[len(pairs)]``.
         stds: ``float64[len(pairs)]``.
     """

@@ -2,23 +2,25 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
 
 if TYPE_CHECKING:
     import numpy as np
     from numpy.typing import NDArray
-    from qiskit.quantum_info import SparsePauliOp
 
-    from quantainer.circuits.circuit import Circuit
-    from quantainer.core.facts import Facts
+    from quantainer.backends.simulators.program import Program
 
-__all__ = ["Method", "Precision", "Prepared", "Samples", "Simulator"]
+__all__ = ["Method", "Precision", "Prepared", "Samples", "Simulator", "Term"]
 
 Method = Literal[
     "stabilizer", "near_clifford", "statevector", "mps", "density_matrix", "trajectories"
 ]
 Precision = Literal["single", "double"]
+
+Term = tuple[tuple[int, str], ...]
+"""A Pauli product: ``(qubit of the program, "X" | "Y" | "Z")``, each qubit at most once."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -26,8 +28,8 @@ class Samples:
     """Measured shots.
 
     Attributes:
-        packed: ``uint8[shots, ceil(clbits / 8)]``; classical bit ``i`` of the circuit is bit ``i % 8``
-            of byte ``i // 8``.
+        packed: ``uint8[shots, ceil(clbits / 8)]``; classical bit ``i`` of the circuit is bit ``i %
+            8`` of byte ``i // 8``.
         truncation_error: Accumulated truncation error of an approximate method, else ``None``.
     """
 
@@ -36,14 +38,19 @@ class Samples:
 
 
 class Prepared(Protocol):
-    """A circuit converted for one engine, kept in the worker's cache and run again and again."""
+    """A program converted for one engine, kept in the worker's cache and run again and again."""
+
+    @property
+    def bytes(self) -> int:
+        """Rough size in memory, for the cache's bound."""
+        ...
 
     def sample(self, shots: int, seed: int, threads: int) -> Samples:
         """Draw shots. The same ``seed`` gives the same bits for every number of threads."""
         ...
 
-    def expect(self, observables: list[SparsePauliOp], threads: int) -> NDArray[np.float64]:
-        """Return exact expectation values of the state before measurement.
+    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+        """Return the exact expectation value of each Pauli product in the final state.
 
         Raises:
             QuantainerError: ``unsupported_circuit`` if the engine has no analytic values.
@@ -52,24 +59,34 @@ class Prepared(Protocol):
 
 
 class Simulator(Protocol):
-    """One engine. Import of the engine's package happens in ``load``, never at module import."""
+    """One engine. Import of the engine's package happens in ``load``, never at module import.
+
+    Attributes:
+        name: As users write it in ``engine=``.
+        distribution: The installed distribution whose version is reported.
+        module: Import name by which it is found without importing it.
+        expects: Methods with analytic expectation values.
+    """
 
     name: str
+    distribution: str
+    module: str
     methods: frozenset[Method]
     precisions: frozenset[Precision]
+    expects: frozenset[Method]
 
-    def load(self) -> str:
-        """Import the engine and return its version.
+    def load(self) -> None:
+        """Import the engine.
 
         Raises:
-            ImportError: If the engine's package is not installed.
+            ImportError: If the engine's package is not installed or does not run on this processor.
         """
         ...
 
-    def refuses(self, circuit: Circuit, facts: Facts, method: Method) -> str | None:
-        """Return why the engine cannot run the circuit with the method, or ``None``."""
+    def refuses(self, program: Program, method: Method) -> str | None:
+        """Return why the engine cannot run the program with the method, or ``None``."""
         ...
 
-    def prepare(self, circuit: Circuit, method: Method, precision: Precision) -> Prepared:
-        """Convert a bound circuit (no free parameters) for the engine."""
+    def prepare(self, program: Program, method: Method, precision: Precision) -> Prepared:
+        """Convert a program without free parameters."""
         ...

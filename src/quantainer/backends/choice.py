@@ -1,0 +1,247 @@
+"""Choice: which method, engine and precision run a circuit. Pure: decided from facts alone."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Iterator, Mapping
+from dataclasses import dataclass
+
+from quantainer.backends import rates
+from quantainer.backends.backend import Limits, Options, Plan
+from quantainer.backends.memory import Footprint, peak_bytes
+from quantainer.backends.simulators.simulator import Method, Precision, Simulator
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["METHODS", "Candidate", "Need", "Offer", "choose"]
+
+METHODS: tuple[Method, ...] = (
+    "stabilizer",
+    "near_clifford",
+    "statevector",
+    "mps",
+    "density_matrix",
+    "trajectories",
+)
+_EXACT_BOND_LOG2 = 8
+MAX_T_GATES = 24
+
+
+@dataclass(frozen=True, slots=True)
+class Need:
+    """What a circuit asks of an engine, after lowering.
+
+    Attributes:
+        qubits: Qubits that matter.
+        operations: Operations after unrolling.
+        two_qubit: Gates on two or more qubits.
+        terminal: All measurements are at the end.
+        analytic: Exact expectation values are asked, not shots.
+        shots: Shots kept at a time, all rows together.
+    """
+
+    qubits: int
+    operations: int
+    two_qubit: int
+    t_count: int
+    clifford: bool
+    bond_log2: int
+    terminal: bool
+    analytic: bool
+    shots: int
+    clbits: int
+
+    @property
+    def footprint(self) -> Footprint:
+        """What the memory model needs to know."""
+        return Footprint(self.qubits, self.operations, self.shots, self.clbits, self.bond_log2)
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """One way to run, with its price."""
+
+    method: Method
+    engine: str
+    precision: Precision
+    memory_bytes: int
+    seconds: float
+    exact: bool
+
+
+@dataclass(frozen=True, slots=True)
+class Offer:
+    """What can be chosen from.
+
+    Attributes:
+        engines: Engine name to adapter.
+        versions: Engine name to version.
+        refusal: Why an engine cannot run the circuit at hand with a method, or ``None``.
+    """
+
+    engines: Mapping[str, Simulator]
+    versions: Mapping[str, str]
+    refusal: Callable[[str, Method], str | None]
+
+
+def choose(need: Need, options: Options, limits: Limits, offer: Offer) -> Plan:
+    """Return the cheapest way that is exact, else the cheapest that bounds its error.
+
+    Raises:
+        QuantainerError: ``invalid_option`` for a choice that does not exist,
+            ``unsupported_circuit`` if nothing offered can run it, ``out_of_memory`` if what could
+            does not fit.
+    """
+    _check(options, offer.engines)
+    reasons: dict[str, str] = {}
+    possible = list(_candidates(need, options, limits, offer, reasons))
+    if not possible:
+        raise _impossible(options, reasons)
+    fitting = [one for one in possible if one.memory_bytes <= limits.memory_bytes]
+    if not fitting:
+        raise _too_large(need, min(possible, key=lambda one: one.memory_bytes), limits)
+    best = min(fitting, key=lambda one: (not one.exact, one.seconds, one.engine))
+    return Plan(
+        method=best.method,
+        engine=best.engine,
+        engine_version=offer.versions[best.engine],
+        precision=best.precision,
+        memory_bytes=best.memory_bytes,
+        seconds=best.seconds,
+        reason=_reason(need, best, options),
+    )
+
+
+def _check(options: Options, engines: Mapping[str, Simulator]) -> None:
+    if options.method is not None and options.method not in METHODS:
+        raise _unknown("method", options.method, METHODS)
+    if options.engine is not None and options.engine not in engines:
+        raise _unknown("engine", options.engine, tuple(sorted(engines)))
+    if options.precision not in (None, "single", "double"):
+        raise _unknown("precision", options.precision, ("single", "double"))
+
+
+def _unknown(what: str, value: str | None, known: tuple[str, ...]) -> QuantainerError:
+    return QuantainerError(
+        "invalid_option",
+        f"There is no {what} {value!r} here.",
+        hint=f"One of: {', '.join(known)}; or none, and it is chosen.",
+    )
+
+
+def _candidates(
+    need: Need, options: Options, limits: Limits, offer: Offer, reasons: dict[str, str]
+) -> Iterator[Candidate]:
+    """Yield every way that could run it; note in ``reasons`` why the others cannot."""
+    for method in METHODS:
+        if options.method not in (None, method):
+            continue
+        unfit = _unfit(need, method, asked=options.method is not None)
+        if unfit is not None:
+            reasons[f"method {method}"] = unfit
+            continue
+        for name, engine in offer.engines.items():
+            if options.engine not in (None, name) or method not in engine.methods:
+                continue
+            if need.analytic and method not in engine.expects:
+                reasons[f"{name} ({method})"] = "it has no analytic expectation values"
+                continue
+            why = offer.refusal(name, method)
+            if why is not None:
+                reasons[f"{name} ({method})"] = why
+                continue
+            for precision in _precisions(need, options, engine, method):
+                yield Candidate(
+                    method=method,
+                    engine=name,
+                    precision=precision,
+                    memory_bytes=peak_bytes(method, name, precision, need.footprint),
+                    seconds=rates.seconds(need, method, name, precision, limits.threads),
+                    exact=method != "mps" or need.bond_log2 <= _EXACT_BOND_LOG2,
+                )
+
+
+def _precisions(
+    need: Need, options: Options, engine: Simulator, method: Method
+) -> Iterator[Precision]:
+    for precision in sorted(engine.precisions):
+        if options.precision not in (None, precision) and method not in _ALWAYS_EXACT:
+            continue
+        # Float32 errs by 1e-6, far below shot noise; an analytic value has no noise to hide it.
+        if options.precision is None and need.analytic and precision == "single":
+            continue
+        yield precision
+
+
+_ALWAYS_EXACT = frozenset({"stabilizer", "near_clifford"})  # integers: no precision to choose
+
+
+def _unfit(need: Need, method: Method, *, asked: bool) -> str | None:
+    """Return why a method does not suit; some reasons do not hold if it was asked for."""
+    on_the_way = "the circuit measures, resets or decides on the way"
+    reasons: dict[Method, tuple[tuple[bool, str], ...]] = {
+        "stabilizer": (
+            (not need.clifford and not asked, "the circuit has gates outside the Clifford group"),
+        ),
+        "near_clifford": (
+            (not need.terminal, on_the_way),
+            (need.clifford and not asked, "the circuit is Clifford"),
+            (
+                need.t_count > MAX_T_GATES,
+                f"the circuit has {need.t_count} gates outside the Clifford group",
+            ),
+        ),
+        "statevector": ((not need.terminal, f"{on_the_way}: see trajectories"),),
+        "mps": ((not need.terminal, f"{on_the_way}: see trajectories"),),
+        "density_matrix": ((not asked, "nothing is noisy"),),
+        "trajectories": ((need.terminal and not asked, "all measurements are at the end"),),
+    }
+    return next((reason for holds, reason in reasons[method] if holds), None)
+
+
+def _impossible(options: Options, reasons: dict[str, str]) -> QuantainerError:
+    asked = [
+        f"{key}={value}"
+        for key, value in (
+            ("method", options.method),
+            ("engine", options.engine),
+            ("precision", options.precision),
+        )
+        if value
+    ]
+    what = f"with {', '.join(asked)}" if asked else "on any engine that is offered"
+    listed = "; ".join(f"{who}: {why}" for who, why in reasons.items())
+    return QuantainerError(
+        "unsupported_circuit",
+        f"The circuit cannot run {what} ({listed or 'the engine does not offer this'}).",
+        hint="Leave method, engine and precision open." if asked else None,
+    )
+
+
+def _too_large(need: Need, best: Candidate, limits: Limits) -> QuantainerError:
+    return QuantainerError(
+        "out_of_memory",
+        f"The cheapest way ({best.method} on {best.engine}, {best.precision}) for "
+        f"{need.qubits} active qubits does not fit into the memory granted.",
+        limit=limits.memory_bytes,
+        needed=best.memory_bytes,
+        hint="Use fewer qubits or shots, a less entangled circuit, or a node with more memory.",
+    )
+
+
+def _reason(need: Need, best: Candidate, options: Options) -> str:
+    why = {
+        "stabilizer": "every gate is Clifford",
+        "near_clifford": f"only {need.t_count} gates are outside the Clifford group",
+        "statevector": f"{need.qubits} active qubits fit as a state vector",
+        "mps": f"the entanglement over any cut is at most 2^{need.bond_log2}",
+        "density_matrix": "a density matrix was asked for",
+        "trajectories": "the circuit measures, resets or decides on the way",
+    }[best.method]
+    how = f"{best.engine} is the fastest engine offered for it"
+    if options.engine is not None:
+        how = f"engine {best.engine} was asked for"
+    if options.method is not None:
+        why = f"method {best.method} was asked for"
+    text = f"{why[0].upper()}{why[1:]}; {how}"
+    if best.precision == "single" and options.precision is None:
+        text += "; float32, whose error of 1e-6 is far below shot noise"
+    return f"{text}."

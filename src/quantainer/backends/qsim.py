@@ -1,0 +1,317 @@
+"""qsim: the automatic simulator. It chooses method, engine and precision by itself."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quantainer.backends.backend import Backend, Limits, Options, Plan, Pub, PubResult
+from quantainer.backends.binding import bound
+from quantainer.backends.choice import Need, Offer, choose
+from quantainer.backends.expectation import Observable, analytic, observables_of, sampled, support
+from quantainer.backends.memory import widest
+from quantainer.backends.recent import Recent
+from quantainer.backends.simulators.catalogue import Catalogue
+from quantainer.backends.simulators.lowering import lower, unmeasured
+from quantainer.backends.simulators.program import Branch, Gate, Operation, Program, Repeat
+from quantainer.backends.simulators.simulator import Method, Prepared, Samples
+from quantainer.core.seed import derive, member
+from quantainer.core.target import TargetFacts
+from quantainer_client.errors import QuantainerError
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["ADVERTISED_SHOTS", "Qsim", "provide"]
+
+ADVERTISED_SHOTS = 100_000
+_KEPT_BYTES = 64 << 20
+_CLIFFORD_WIDTH_MAX = 10_000
+_PROGRAM_OPERATION_BYTES = 300
+
+
+def provide(limits: Limits) -> Iterable[Backend]:
+    """Yield the automatic simulator (entry point ``quantainer.backends``)."""
+    del limits
+    return [Qsim()]
+
+
+class Qsim:
+    """Runs any circuit that fits, the cheapest exact way that this node offers."""
+
+    name = "qsim"
+
+    def __init__(self, catalogue: Catalogue | None = None) -> None:
+        self._catalogue = catalogue or Catalogue()
+        self._programs: Recent[Program] = Recent(_KEPT_BYTES)
+        self._prepared: Recent[Prepared] = Recent(_KEPT_BYTES)
+
+    def target(self, limits: Limits) -> TargetFacts:
+        """Return the facts; ``qubits`` is the dense width that runs ``ADVERTISED_SHOTS`` shots."""
+        return TargetFacts(
+            name=self.name,
+            kind="simulator",
+            qubits=self._widest(limits, "statevector"),
+            clifford_qubits=min(_CLIFFORD_WIDTH_MAX, self._widest(limits, "stabilizer")),
+            description=self._description(),
+            status="online",
+        )
+
+    def _widest(self, limits: Limits, method: Method) -> int:
+        return max(
+            (
+                widest(method, name, precision, limits.memory_bytes, ADVERTISED_SHOTS)
+                for name, engine in self._catalogue.offered.items()
+                for precision in engine.precisions
+                if method in engine.methods
+            ),
+            default=0,
+        )
+
+    def _description(self) -> str:
+        catalogue = self._catalogue
+        offered = ", ".join(f"{name} {catalogue.version(name)}" for name in catalogue.offered)
+        dropped = "; ".join(f"{name}: {why}" for name, why in catalogue.dropped.items())
+        text = f"Chooses method and engine by itself. Engines: {offered or 'none'}."
+        return f"{text} Not offered: {dropped}." if dropped else text
+
+    def plan(self, pub: Pub, options: Options, limits: Limits) -> Plan:
+        """Decide how to run.
+
+        Raises:
+            QuantainerError: ``no_measurement``, ``unsupported_circuit``, ``invalid_option`` or
+                ``out_of_memory``.
+        """
+        program = self._program(pub)
+        if not pub.observables:
+            _check_sampling(pub, program)
+        offered = self._catalogue.offered
+
+        def refusal(engine: str, method: Method) -> str | None:
+            return offered[engine].refuses(program, method)
+
+        versions = {name: self._catalogue.version(name) for name in offered}
+        return choose(need_of(pub, program), options, limits, Offer(offered, versions, refusal))
+
+    def run(self, pub: Pub, plan: Plan, options: Options, seed: int, threads: int) -> PubResult:
+        """Run a planned pub. Row ``r`` of the parameters runs with ``member(seed, r)``.
+
+        Raises:
+            QuantainerError: ``truncation`` if an approximation is worse than the options allow.
+        """
+        program = self._program(pub)
+        plan, notes = self._sound(pub, plan, options, threads)
+        work = _Work(self, pub, program, plan, threads)
+        evs: NDArray[np.float64] | None = None
+        stds: NDArray[np.float64] | None = None
+        samples: NDArray[np.uint8] | None = None
+        if pub.observables:
+            evs, stds = work.expectations(seed)
+        else:
+            samples = work.samples(seed)
+        if work.truncation is not None and work.truncation > options.truncation_max:
+            raise _truncated(work.truncation, options.truncation_max)
+        metadata: dict[str, Any] = {
+            "method": plan.method,
+            "engine": plan.engine,
+            "engine_version": plan.engine_version,
+            "precision": plan.precision,
+            "reason": plan.reason,
+            "seed": seed,
+            "threads": threads,
+            "truncation_error": work.truncation,
+            "bit_order": "qiskit",
+            "notes": [*pub.circuit.notes, *notes, *_unwritten_notes(pub, program)],
+        }
+        return PubResult(samples=samples, evs=evs, stds=stds, metadata=metadata)
+
+    def _sound(
+        self, pub: Pub, plan: Plan, options: Options, threads: int
+    ) -> tuple[Plan, list[str]]:
+        """Return the plan, or another within the same memory if its engine fails its self-test."""
+        notes: list[str] = []
+        limits = Limits(max(plan.memory_bytes, 1 << 30), threads)
+        while self._catalogue.ready(plan.engine) is None:
+            why = self._catalogue.dropped[plan.engine]
+            notes.append(f"engine {plan.engine} is not offered ({why})")
+            plan = self.plan(pub, options, limits)
+        return plan, notes
+
+    def _program(self, pub: Pub) -> Program:
+        operators = observables_of(pub.observables)
+        key = (pub.digest, tuple(sorted(support(operators))) if operators else None)
+        names = pub.facts.parameters
+
+        def make() -> tuple[Program, int]:
+            source = pub.circuit.program
+            made = (
+                unmeasured(source, support(operators), names) if operators else lower(source, names)
+            )
+            return made, _PROGRAM_OPERATION_BYTES * (len(made.body or ()) + 10)
+
+        return self._programs.get_or(key, make)
+
+    def prepared(self, key: tuple[Any, ...] | None, program: Program, plan: Plan) -> Prepared:
+        """Return the program in the engine's own form; kept if it has a key."""
+        engine = self._catalogue.offered[plan.engine]
+
+        def make() -> tuple[Prepared, int]:
+            made = engine.prepare(program, plan.method, plan.precision)  # type: ignore[arg-type]
+            return made, made.bytes
+
+        if key is None:
+            return make()[0]
+        return self._prepared.get_or((*key, plan.engine, plan.method, plan.precision), make)
+
+
+class _Work:
+    """One pub being run."""
+
+    def __init__(self, qsim: Qsim, pub: Pub, program: Program, plan: Plan, threads: int) -> None:
+        self._qsim = qsim
+        self._pub = pub
+        self._program = program
+        self._plan = plan
+        self._threads = threads
+        self.truncation: float | None = None
+
+    def samples(self, seed: int) -> NDArray[np.uint8]:
+        """Return ``uint8[rows, shots, bytes]``."""
+        shots = self._pub.shots or 0
+        rows = [
+            self._draw(key, program, shots, member(seed, row))
+            for row, (key, program) in enumerate(self._rows())
+        ]
+        return rows[0][None] if len(rows) == 1 else np.stack(rows)
+
+    def expectations(self, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        """Return values and standard errors in the order of the pub's pairs."""
+        observables = observables_of(self._pub.observables)
+        wanted: dict[int, list[int]] = {}
+        for place, (row, _) in enumerate(self._pub.pairs):
+            wanted.setdefault(row, []).append(place)
+        evs = np.zeros(len(self._pub.pairs))
+        stds = np.zeros(len(self._pub.pairs))
+        for row, (key, program) in enumerate(self._rows()):
+            places = wanted.get(row, [])
+            if not places:
+                continue
+            chosen = [observables[self._pub.pairs[place][1]] for place in places]
+            evs[places], stds[places] = self._values(key, program, chosen, member(seed, row))
+        return evs, stds
+
+    def _values(
+        self, key: tuple[Any, ...] | None, program: Program, chosen: list[Observable], seed: int
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        if self._pub.precision == 0:
+            prepared = self._qsim.prepared(key, program, self._plan)
+            values = analytic(program, chosen, prepared, self._threads)
+            return values, np.zeros(len(values))
+        shots = self._pub.shots or int(np.ceil(1 / self._pub.precision**2))
+
+        def draw(measured: Program, group: int) -> NDArray[np.uint8]:
+            return self._draw(None, measured, shots, derive(seed, "group", group))
+
+        return sampled(program, chosen, shots, draw)
+
+    def _rows(self) -> Iterator[tuple[tuple[Any, ...] | None, Program]]:
+        """Yield each row's bound program, with a cache key where there is nothing to bind."""
+        if self._pub.parameters is None:
+            yield (self._pub.digest, self._program.origin, self._program.clbits), self._program
+            return
+        for program in bound(self._program, self._pub.parameters):
+            yield None, program
+
+    def _draw(
+        self, key: tuple[Any, ...] | None, program: Program, shots: int, seed: int
+    ) -> NDArray[np.uint8]:
+        prepared = self._qsim.prepared(key, program, self._plan)
+        drawn: Samples = prepared.sample(shots, seed, self._threads)
+        if drawn.truncation_error is not None:
+            self.truncation = max(self.truncation or 0.0, drawn.truncation_error)
+        return drawn.packed
+
+
+def need_of(pub: Pub, program: Program) -> Need:
+    """Return what the choice needs to know of a pub."""
+    facts = pub.facts
+    operations, two_qubit = _sizes(program.body or ())
+    rows = 1 if pub.parameters is None else max(1, len(pub.parameters))
+    return Need(
+        qubits=program.qubits if program.body is not None else facts.active_qubits,
+        operations=operations if program.body is not None else facts.size,
+        two_qubit=two_qubit,
+        t_count=facts.t_count,
+        clifford=facts.clifford,
+        bond_log2=facts.bond_log2,
+        terminal=program.terminal,
+        analytic=bool(pub.observables) and pub.precision == 0,
+        shots=(pub.shots or 0) * rows,
+        clbits=program.clbits,
+    )
+
+
+def _sizes(body: Iterable[Operation]) -> tuple[int, int]:
+    operations = two_qubit = 0
+    for operation in body:
+        operations += 1
+        if isinstance(operation, Gate):
+            two_qubit += len(operation.qubits) > 1
+        elif isinstance(operation, Branch | Repeat):
+            inner = (
+                operation.body
+                if isinstance(operation, Repeat)
+                else (*operation.then, *operation.otherwise)
+            )
+            more = _sizes(inner)
+            operations, two_qubit = operations + more[0], two_qubit + more[1]
+    return operations, two_qubit
+
+
+def _check_sampling(pub: Pub, program: Program) -> None:
+    if not program.written:
+        names = _bit_names(pub)
+        what = f"No measurement writes bit {names[0]}" if names else "There are no classical bits"
+        more = f" (nor any other of {len(names)})" if len(names) > 1 else ""
+        raise QuantainerError(
+            "no_measurement",
+            f"{what}{more}: sampling {pub.circuit.name or 'the circuit'} yields nothing.",
+            hint="Add measurements (measure_all() in Qiskit), or ask for expectation values.",
+        )
+    if pub.shots is None or pub.shots < 1:
+        raise QuantainerError(
+            "invalid_shots", f"Sampling needs at least one shot, not {pub.shots}.", needed=1
+        )
+
+
+def _unwritten_notes(pub: Pub, program: Program) -> list[str]:
+    if pub.observables:
+        return []
+    names = [name for bit, name in enumerate(_bit_names(pub)) if bit not in program.written]
+    if not names:
+        return []
+    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
+    return [f"no measurement writes bit {', '.join(names[:4])}{more}: always 0"]
+
+
+def _bit_names(pub: Pub) -> list[str]:
+    """Return the name of each classical bit: by its first register, else ``clbit[i]``."""
+    circuit = pub.circuit.program
+    names = [f"clbit[{index}]" for index in range(circuit.num_clbits)]
+    for index, bit in enumerate(circuit.clbits):
+        registers = circuit.find_bit(bit).registers
+        if registers:
+            names[index] = f"{registers[0][0].name}[{registers[0][1]}]"
+    return names
+
+
+def _truncated(error: float, bound_: float) -> QuantainerError:
+    return QuantainerError(
+        "truncation",
+        f"The matrix product state lost {error:.3g} of its weight: the result would be wrong.",
+        limit=bound_,
+        needed=error,
+        hint="Allow more with truncation_max, or make the circuit narrower or less entangled.",
+    )
