@@ -69,6 +69,8 @@ def lease_values(lease: Lease) -> dict[str, Any]:
         "state": lease.state.value,
         "container": lease.container,
         "image": lease.image,
+        "annotations": encode(lease.annotations),
+        "environment": encode(lease.environment),
         "created_at": lease.created_at,
     }
 
@@ -85,5 +87,7 @@ def lease_from(row: Mapping[str, Any]) -> Lease:
         state=LeaseState(row["state"]),
         container=row["container"],
         image=row["image"],
+        annotations=json.loads(row["annotations"]),
+        environment=json.loads(row["environment"]),
         created_at=row["created_at"],
     )

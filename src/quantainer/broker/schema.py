@@ -46,6 +46,8 @@ leases = Table(
     Column("state", Text, nullable=False),
     Column("container", Text),
     Column("image", Text),
+    Column("annotations", Text, nullable=False),
+    Column("environment", Text, nullable=False),
     Column("created_at", Float, nullable=False),
 )
 

@@ -50,7 +50,13 @@ class LeaseLimits:
 
 @dataclass(frozen=True, slots=True)
 class Lease:
-    """One grant. Immutable: the life cycle replaces it at each transition."""
+    """One grant. Immutable: the life cycle replaces it at each transition.
+
+    Attributes:
+        annotations: ``quantum.*`` annotations of the container.
+        environment: Variables of the container that the device replaced (``PYTHONPATH``), told to
+            the container itself, which puts them back.
+    """
 
     id: str
     tenant: str
@@ -61,6 +67,8 @@ class Lease:
     state: LeaseState = LeaseState.CREATED
     container: str | None = None
     image: str | None = None
+    annotations: dict[str, str] = field(default_factory=dict)
+    environment: dict[str, str] = field(default_factory=dict)
     created_at: float = 0.0
 
     def grants(self, backend: str) -> bool:
@@ -75,6 +83,7 @@ class Lease:
             "backends": list(self.backends),
             "mode": self.mode,
             "state": self.state.value,
+            "environment": self.environment,
             "limits": {
                 "qubits": self.limits.qubits,
                 "memory_bytes": self.limits.memory_bytes,
