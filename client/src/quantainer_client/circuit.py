@@ -4,7 +4,7 @@
 
     ghz = Circuit(3).h(0).cx(0, 1).cx(1, 2).measure_all()
 
-Every gate of ``columnar.GATES`` is a method, angles first as in Qiskit: ``circuit.rx(0.5, 0)``.
+Every gate of ``columns.GATES`` is a method, angles first as in Qiskit: ``circuit.rx(0.5, 0)``.
 """
 
 from __future__ import annotations
@@ -12,7 +12,7 @@ from __future__ import annotations
 import math
 from functools import partial
 
-from quantainer_client.columnar import GATES, Columns, decode
+from quantainer_client.columns import GATES, Columns
 from quantainer_client.errors import QuantainerError
 
 TYPE_CHECKING = False
@@ -22,7 +22,7 @@ if TYPE_CHECKING:
     Angle = Union[float, "Symbol"]
     Condition = Tuple[Sequence[int], Union[int, Sequence[int]]]
 
-__all__ = ["Circuit", "Symbol", "decode"]
+__all__ = ["Circuit", "Symbol"]
 
 
 class Symbol:

@@ -7,7 +7,6 @@ directory.
 from __future__ import annotations
 
 import os
-import random
 import sys
 from time import monotonic, sleep
 
@@ -239,7 +238,7 @@ class Connection:
             except QuantainerError as error:
                 if error.code != "broker_unavailable" or monotonic() > deadline:
                     raise
-            sleep(pause * (0.5 + random.random()))  # spreads many clients
+            sleep(pause * (0.5 + os.urandom(1)[0] / 256))  # random: spreads many clients
             pause = min(2 * pause, 1.0)
 
 

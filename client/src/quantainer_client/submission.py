@@ -13,7 +13,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
 
     from quantainer_client.circuit import Circuit
-    from quantainer_client.columnar import Columns
+    from quantainer_client.columns import Columns
 
     Program = Union[Circuit, Columns, bytes, str]
     Observable = Sequence[Tuple[str, float]]

@@ -1,0 +1,153 @@
+"""Qiskit circuits as they travel: columnar if they are flat, else QPY."""
+
+from __future__ import annotations
+
+import io
+from numbers import Real
+
+from qiskit import qpy
+from qiskit.circuit import Barrier, Measure, Parameter, ParameterExpression, Reset
+from qiskit.circuit.library import UnitaryGate
+
+from quantainer_client.columns import GATES, Columns
+from quantainer_client.submission import Pub
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, List, Optional, Tuple
+
+    from qiskit import QuantumCircuit
+
+__all__ = ["encode", "pub_of"]
+
+_POINTS = (0.7310585786300049, -1.4142135623730951)
+"""Where an expression that looks affine is tried: arbitrary, and not special to any function."""
+
+
+def pub_of(circuit: QuantumCircuit, **fields: Any) -> Pub:
+    """Return a pub of a Qiskit circuit; ``fields`` as for ``Pub``."""
+    data, kind = encode(circuit)
+    return Pub(data, format=kind, name=circuit.name or "", **fields)
+
+
+def encode(circuit: QuantumCircuit) -> Tuple[bytes, str]:
+    """Return a circuit's bytes and their format.
+
+    Flat circuits of standard gates become columnar. Whatever else there is (control flow, delays,
+    gates with definitions, parameters that are not affine, run-time variables) becomes QPY, in the
+    oldest version that can hold it, so that older hosts can read it.
+    """
+    columns = _columns(circuit)
+    if columns is not None:
+        return columns.encode(), "columnar"
+    return _qpy(circuit), "qpy"
+
+
+def _qpy(circuit: QuantumCircuit) -> bytes:
+    for version in (max(13, qpy.QPY_COMPATIBILITY_VERSION), qpy.QPY_VERSION):
+        file = io.BytesIO()
+        try:
+            qpy.dump(circuit, file, version=version)
+        except qpy.UnsupportedFeatureForVersion:
+            continue
+        return file.getvalue()
+    file = io.BytesIO()
+    qpy.dump(circuit, file)
+    return file.getvalue()
+
+
+def _columns(circuit: QuantumCircuit) -> Optional[Columns]:
+    """Return the columns of a circuit, or None if it is not flat."""
+    phase = circuit.global_phase
+    if isinstance(phase, ParameterExpression) or circuit.num_identifiers:
+        return None
+    columns = Columns(circuit.num_qubits, circuit.num_clbits)
+    columns.global_phase = float(phase)
+    qubit_index = {bit: index for index, bit in enumerate(circuit.qubits)}
+    clbit_index = {bit: index for index, bit in enumerate(circuit.clbits)}
+    columns.registers = [
+        (register.name, [clbit_index[bit] for bit in register]) for register in circuit.cregs
+    ]
+    kinds: Dict[Tuple[str, int, int], int] = {}
+    for instruction in circuit.data:
+        name, qubits = instruction.name, instruction.qubits
+        if instruction.is_standard_gate():
+            if name not in GATES:
+                return None
+            params = instruction.params
+        elif _is_plain(instruction.operation):
+            params = _plain_params(instruction.operation)
+        else:
+            return None
+        key = (name, len(qubits), len(params))
+        kind = kinds.get(key)
+        if kind is None:
+            kind = columns.kind(name, len(qubits), len(instruction.clbits), len(params))
+            kinds[key] = kind
+        if params and not _append_params(columns, params):
+            return None
+        columns.kinds.append(kind)
+        columns.operands.extend([qubit_index[bit] for bit in qubits])
+        if instruction.clbits:
+            columns.operands.extend([clbit_index[bit] for bit in instruction.clbits])
+    return columns
+
+
+def _is_plain(operation: Any) -> bool:
+    """Tell whether an operation beyond the standard gates has a columnar form.
+
+    The class decides, since anyone may call a gate of their own ``measure``.
+    """
+    if type(operation) is UnitaryGate:
+        return int(operation.num_qubits) <= 6
+    return type(operation) in (Measure, Reset) or (
+        type(operation) is Barrier and operation.num_qubits > 0
+    )
+
+
+def _plain_params(operation: Any) -> List[float]:
+    """Return real and imaginary parts, row-major, of a unitary; nothing for what has no matrix."""
+    if type(operation) is not UnitaryGate:
+        return []
+    values: List[float] = operation.params[0].astype("<c16", order="C").view("<f8").ravel().tolist()
+    return values
+
+
+def _append_params(columns: Columns, params: List[Any]) -> bool:
+    """Append numbers and affine expressions; tell whether there was nothing else."""
+    for value in params:
+        if isinstance(value, ParameterExpression):
+            affine = _affine(value)
+            if affine is None:
+                return False
+            columns.symbols.append((len(columns.params), *affine))
+            columns.params.append(0.0)
+        elif isinstance(value, Real):
+            columns.params.append(float(value))
+        else:
+            return False
+    return True
+
+
+def _affine(
+    expression: ParameterExpression,
+) -> Optional[Tuple[List[Tuple[str, float]], float]]:
+    """Return an expression as ``(terms, constant)`` if it is affine with real coefficients."""
+    if isinstance(expression, Parameter):
+        return [(expression.name, 1.0)], 0.0
+    free = sorted(expression.parameters, key=lambda parameter: parameter.name)
+    try:
+        slopes = [expression.gradient(parameter) for parameter in free]
+        if not all(isinstance(slope, Real) for slope in slopes):
+            return None
+        coefficients = [float(slope) for slope in slopes]
+        constant = float(expression.bind(dict.fromkeys(free, 0.0)))
+        for scale in _POINTS:  # a function may be flat almost everywhere and yet not affine
+            point = [scale * (index + 1) for index in range(len(free))]
+            expected = constant + sum(c * x for c, x in zip(coefficients, point))
+            value = float(expression.bind(dict(zip(free, point))))
+            if abs(value - expected) > 1e-9 * (1.0 + abs(expected)):
+                return None
+    except Exception:  # whatever the expression cannot do, QPY can carry
+        return None
+    return [(parameter.name, c) for parameter, c in zip(free, coefficients)], constant

@@ -1,0 +1,78 @@
+"""SamplerV2: Qiskit's sampler on the device."""
+
+from __future__ import annotations
+
+from qiskit.primitives import BaseSamplerV2, BitArray, DataBin, SamplerPubResult
+from qiskit.primitives.containers.sampler_pub import SamplerPub
+
+from quantainer_client.connection import Connection, connect
+from quantainer_client.qiskit.encode import pub_of
+from quantainer_client.qiskit.primitive_job import PrimitiveJob
+from quantainer_client.qiskit.values import metadata_of, packed, values_of
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Iterable, Optional, Union
+
+    from qiskit.primitives.containers.sampler_pub import SamplerPubLike
+
+    from quantainer_client.qiskit.backend import QuantainerBackend
+    from quantainer_client.result import PubResult
+
+__all__ = ["SamplerV2"]
+
+LOOSE_BITS = "loose_bits"
+"""Name in the results for classical bits that lie in no register."""
+
+
+class SamplerV2(BaseSamplerV2):  # type: ignore[misc]
+    """Samples circuits; all pubs of a call are one job.
+
+    Args:
+        backend: A ``QuantainerBackend`` or the name of one.
+        default_shots: For pubs that name none.
+        seed: 0 to 2⁶³ − 1; the same seed gives the same bits. None: fresh entropy.
+        options: ``method``, ``engine``, ``precision``, ``truncation_max``, ``level``.
+        connection: The connection to use if ``backend`` is a name.
+    """
+
+    def __init__(
+        self,
+        backend: Union[QuantainerBackend, str] = "qsim",
+        *,
+        default_shots: int = 1024,
+        seed: Optional[int] = None,
+        options: Optional[Dict[str, Any]] = None,
+        connection: Optional[Connection] = None,
+    ) -> None:
+        self._backend = backend if isinstance(backend, str) else backend.name
+        self._connection = connection or getattr(backend, "connection", None) or connect()
+        self.default_shots = default_shots
+        self.seed = seed
+        self.options = dict(options or {})
+
+    def run(self, pubs: Iterable[SamplerPubLike], *, shots: Optional[int] = None) -> PrimitiveJob:
+        """Hand in pubs; ``shots`` is for those that name none.
+
+        Raises:
+            QuantainerError: Whatever the broker refuses.
+        """
+        shots = self.default_shots if shots is None else shots
+        coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        work = [pub_of(pub.circuit, shots=pub.shots, **values_of(pub)) for pub in coerced]
+        job = self._connection.submit(
+            work, backend=self._backend, shots=shots, seed=self.seed, options=self.options
+        )
+        return PrimitiveJob(
+            job, lambda result: [_read(pub, entry) for pub, entry in zip(coerced, result)]
+        )
+
+
+def _read(pub: SamplerPub, result: PubResult) -> SamplerPubResult:
+    shape = pub.parameter_values.shape
+    arrays = {
+        register.name or LOOSE_BITS: BitArray(packed(register, shape, result.shots), register.bits)
+        for register in result.registers.values()
+    }
+    metadata = {"shots": result.shots, **metadata_of(pub.circuit, result)}
+    return SamplerPubResult(DataBin(**arrays, shape=shape), metadata)

@@ -1,0 +1,43 @@
+"""What both primitives share: parameter values, and views of the results."""
+
+from __future__ import annotations
+
+import numpy as np
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, Dict, Tuple
+
+    from quantainer_client.result import PubResult, Register
+
+__all__ = ["doubles", "metadata_of", "packed", "values_of"]
+
+
+def values_of(pub: Any) -> Dict[str, Any]:
+    """Return the parameter values of a Qiskit pub as a field of ``Pub``: bound by name."""
+    parameters = list(pub.circuit.parameters)
+    if not parameters:
+        return {}
+    names = [parameter.name for parameter in parameters]
+    array = pub.parameter_values.as_array(parameters)
+    rows = np.ascontiguousarray(array.reshape(-1, len(names)), dtype="<f8")
+    return {"values": (names, rows)}
+
+
+def packed(register: Register, shape: Tuple[int, ...], shots: int) -> Any:
+    """Return ``uint8[*shape, shots, bytes]`` as Qiskit's ``BitArray`` has it: last byte lowest.
+
+    It is a view: the bytes of each shot are read from last to first, nothing is copied.
+    """
+    data = np.frombuffer(register.data, dtype=np.uint8)
+    return data.reshape(*shape, shots, register.bytes)[..., ::-1]
+
+
+def doubles(data: Any, shape: Tuple[int, ...]) -> Any:
+    """Return expectation values in the shape of their pub."""
+    return np.array(data, dtype=float).reshape(shape)
+
+
+def metadata_of(circuit: Any, result: PubResult) -> Dict[str, Any]:
+    """Return a pub's metadata: the circuit's own, and what the broker says of the run."""
+    return {"circuit_metadata": circuit.metadata or {}, "quantainer": result.metadata}
