@@ -177,8 +177,8 @@ def _define(operation: Any) -> QuantumCircuit | None:
         return operation.definition
     if isinstance(operation, AnnotatedOperation):
         # Rare, and the transpiler is slow to import.
-        from qiskit.transpiler import PassManager  # noqa: PLC0415
-        from qiskit.transpiler.passes import HighLevelSynthesis  # noqa: PLC0415
+        from qiskit.transpiler import PassManager
+        from qiskit.transpiler.passes import HighLevelSynthesis
 
         holder = QuantumCircuit(operation.num_qubits, operation.num_clbits)
         holder.append(operation, holder.qubits, holder.clbits)
