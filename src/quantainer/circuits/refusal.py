@@ -30,7 +30,8 @@ def invalid(
         place.append(str(line))
         if column is not None:
             place.append(str(column))
-    return QuantainerError(code, f"{':'.join(place)}: {reason}", hint=hint)
+    end = "" if reason.endswith((".", "!", "?")) else "."
+    return QuantainerError(code, f"{':'.join(place)}: {reason}{end}", hint=hint)
 
 
 def over_limit(
