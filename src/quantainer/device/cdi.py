@@ -26,9 +26,12 @@ from quantainer_client.errors import QuantainerError
 __all__ = [
     "KIND",
     "STATIC_DIR",
+    "Format",
     "Found",
     "Places",
     "device_names",
+    "dump",
+    "known_devices",
     "publish",
     "qualified",
     "read",
@@ -266,6 +269,13 @@ def read(folder: Path) -> list[Found]:
     except OSError:
         return []
     return [_inspect(path) for path in paths if path.suffix in (".yaml", ".json", ".yml")]
+
+
+def known_devices(folders: Iterable[Path]) -> list[str]:
+    """Return the names of our devices that specifications in these folders describe."""
+    found = [name for folder in folders for file in read(folder) for name in file.devices]
+    ours = [name.partition("=")[2] for name in found if name.startswith(f"{KIND}=")]
+    return list(dict.fromkeys(ours))
 
 
 def _inspect(path: Path) -> Found:

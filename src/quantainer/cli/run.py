@@ -1,0 +1,67 @@
+"""``quantainer run``: ``docker run`` with a quantum device, on whatever engine there is."""
+
+from __future__ import annotations
+
+import sys
+from typing import Any
+
+import typer
+from typer.core import TyperCommand
+
+from quantainer.broker import configuration
+from quantainer.device import cdi
+from quantainer.engines.docker import Docker
+from quantainer.engines.embedded.engine import Embedded
+from quantainer.engines.engine import choose
+from quantainer.engines.podman import Podman
+from quantainer.engines.request import parse
+
+__all__ = ["app", "run"]
+
+HELP = """Run a container with a quantum device.
+
+Takes the options of docker run and hands them on unchanged, except:
+
+\b
+  --device /dev/qsim             the automatic simulator (CDI quantainer.dev/qpu=qsim)
+  --device /dev/quantum/NAME     the backend NAME
+  --security-opt quantum.mode=M  local, hybrid or qpu
+  --engine E                     auto, docker, podman or embedded
+
+auto takes Docker 27 or later, else Podman, else the embedded engine (bubblewrap). IMAGE of the
+embedded engine is a folder with a root file system, or 'host' for this host's own system and
+Python.
+
+\b
+Example:
+  quantainer run --rm -it --device /dev/qsim python:3.11-quantum-sim python ghz.py
+"""
+
+
+class _Raw(TyperCommand):
+    """Leaves every word to the parser of ``docker run``'s options."""
+
+    def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
+        if args[:1] == ["--help"] or not args:
+            typer.echo(ctx.get_help())
+            ctx.exit(0 if args else 2)
+        ctx.args = list(args)
+        return []
+
+
+app = typer.Typer(rich_markup_mode=None)
+
+
+@app.command(cls=_Raw, help=HELP, options_metavar="[OPTIONS] IMAGE [COMMAND] [ARG...]")
+def _command(ctx: typer.Context) -> None:
+    sys.exit(run(ctx.args))
+
+
+def run(words: list[str], default_engine: str = "auto") -> int:
+    """Run a container; does not return where the engine takes this process over."""
+    settings = configuration.load().values
+    request = parse(words, cdi.known_devices(cdi.search_path(settings)))
+    if not request.devices:
+        sys.stderr.write("quantainer: no quantum device is asked for; add --device /dev/qsim.\n")
+    engine = request.engine if request.engine != "auto" else default_engine
+    return choose(engine, [Docker(), Podman(settings), Embedded(settings)]).run(request)

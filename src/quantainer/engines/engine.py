@@ -1,0 +1,48 @@
+"""The one interface of every engine, and the rule by which one is chosen."""
+
+from __future__ import annotations
+
+from typing import Protocol
+
+from quantainer.engines.request import Request
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["Engine", "choose"]
+
+
+class Engine(Protocol):
+    """Something that runs containers."""
+
+    name: str
+
+    def unusable(self) -> str | None:
+        """Return why the engine cannot be used here, or ``None``."""
+        ...
+
+    def run(self, request: Request) -> int:
+        """Run the container and return its exit code; may not return, but become the engine.
+
+        Raises:
+            QuantainerError: If the container cannot be run, before anything was started.
+        """
+        ...
+
+
+def choose(name: str, engines: list[Engine]) -> Engine:
+    """Return the engine of that name, or for ``auto`` the first usable one.
+
+    Raises:
+        QuantainerError: ``invalid_option`` with each engine's reason.
+    """
+    wanted = [engine for engine in engines if name in ("auto", engine.name)]
+    reasons = []
+    for engine in wanted:
+        reason = engine.unusable()
+        if reason is None:
+            return engine
+        reasons.append(f"{engine.name}: {reason}")
+    raise QuantainerError(
+        "invalid_option",
+        f"No container engine can be used here. {'; '.join(reasons)}.",
+        hint="Install Docker 27 or later, Podman, or bubblewrap.",
+    )
