@@ -61,11 +61,19 @@ class Script(list[Instruction]):
 
 @dataclass(slots=True)
 class LiveJob:
-    """A job that has not ended: its row, where it stands in full, how it ends once aborted."""
+    """A job that has not ended.
+
+    Attributes:
+        job: Its row.
+        phase: Where it stands, in full.
+        ending: The error it ends with once its abort is confirmed.
+        done: The row it ends with once its result is written.
+    """
 
     job: Job
     phase: Phase
     ending: dict[str, Any] | None = None
+    done: Job | None = None
 
 
 class Jobs:
@@ -146,10 +154,10 @@ class Jobs:
     def committed(self, event: ResultCommitted) -> None:
         """End a job whose result is written."""
         entry = self._attempt(event.job, event.attempt)
-        if entry is None or entry.phase is not Phase.COMMITTING:
+        if entry is None or entry.phase is not Phase.COMMITTING or entry.done is None:
             return
-        entry.job = replace(entry.job, shots_done=entry.job.shots)
-        self._finish(entry, "done", save=False)
+        self._move(entry, "done", save=False)
+        self._leave(entry, entry.done)
 
     def commit_failed(self, event: CommitFailed) -> None:
         """Fail a job whose result cannot be written."""
@@ -298,14 +306,14 @@ class Jobs:
     def _commit(self, entry: LiveJob) -> None:
         kept = entry.phase is Phase.KEPT
         self._move(entry, "commit", save=False)
-        done = replace(
+        entry.done = replace(
             entry.job,
             state=JobState.DONE,
             shots_done=entry.job.shots,
             finished_at=self.script.at,
             result_kept=False,
         )
-        self.script.append(Commit(done, kept))
+        self.script.append(Commit(entry.done, kept))
 
     def _abort(self, entry: LiveJob, ending: dict[str, Any]) -> None:
         entry.ending = ending
@@ -320,20 +328,20 @@ class Jobs:
             ending = {**ending, "message": ending["message"] + kept}
         self._finish(entry, "cancel" if is_cancelled else "expire", ending)
 
-    def _finish(
-        self, entry: LiveJob, name: str, error: dict[str, Any] | None = None, *, save: bool = True
-    ) -> None:
+    def _finish(self, entry: LiveJob, name: str, error: dict[str, Any]) -> None:
         entry.job = replace(entry.job, error=error, finished_at=self.script.at, result_kept=False)
-        self._move(entry, name, save=save)
-        job = entry.job
-        del self.live[job.id]
-        of_lease = self._of[job.lease]
-        del of_lease[job.id]
+        self._move(entry, name)
+        self._leave(entry, entry.job)
+
+    def _leave(self, entry: LiveJob, ended: Job) -> None:
+        del self.live[ended.id]
+        of_lease = self._of[ended.lease]
+        del of_lease[ended.id]
         if not of_lease:
-            del self._of[job.lease]
-        self._timer(entry, StopTimer(job.id))
-        self.script.append(Notify(job))
-        self._ended(job.lease)
+            del self._of[ended.lease]
+        self._timer(entry, StopTimer(ended.id))
+        self.script.append(Notify(ended))
+        self._ended(ended.lease)
 
     def _move(self, entry: LiveJob, name: str, *, save: bool = True, lazy: bool = False) -> None:
         step = JOB_TRANSITIONS.step(entry.phase, name)
