@@ -70,6 +70,7 @@ class Settings(BaseModel):
 
     job_timeout: Seconds = Field(3600.0, description="Longest run of one job.")
     plan_timeout: Seconds = Field(60.0, description="Longest reading of one submission.")
+    stop_grace: Seconds = Field(10.0, description="For running jobs of a stopped container.")
     slow_reader_timeout: Seconds = Field(30.0, description="Patience with unread replies.")
 
     queue_length: Count = Field(100_000, description="Jobs that may wait on this node.")

@@ -58,6 +58,19 @@ class TargetFacts:
     calibration: str = ""
     status: BackendStatus = "unknown"
 
+    @classmethod
+    def from_dict(cls, fields: dict[str, Any]) -> TargetFacts:
+        """Rebuild facts that travelled as JSON."""
+        coupling = fields["coupling_map"]
+        return cls(
+            **{
+                **fields,
+                "basis_gates": tuple(fields["basis_gates"]),
+                "coupling_map": coupling and tuple((edge[0], edge[1]) for edge in coupling),
+                "qubit_facts": tuple(QubitFacts(**facts) for facts in fields["qubit_facts"]),
+            }
+        )
+
     @property
     def usable_qubits(self) -> tuple[int, ...]:
         """Indices of the physical qubits that work."""

@@ -1,0 +1,98 @@
+"""Admission: says before anything is allocated whether a lease may run a job here, or why not."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+
+from quantainer.broker.plans import JobPlan
+from quantainer.core.lease import Lease, LeaseState
+from quantainer.core.target import TargetFacts
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["NodeLimits", "admit_job", "admit_submission", "visible"]
+
+_KIBI = 1024
+
+
+@dataclass(frozen=True, slots=True)
+class NodeLimits:
+    """What this node can do for any one job."""
+
+    memory_bytes: int
+    result_bytes: int
+
+
+def visible(targets: Mapping[str, TargetFacts], lease: Lease) -> dict[str, TargetFacts]:
+    """Return the backends that a lease grants."""
+    return {name: target for name, target in targets.items() if lease.grants(name)}
+
+
+def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFacts]) -> None:
+    """Check what can be told before the circuits are read.
+
+    Raises:
+        QuantainerError: ``forbidden`` or ``unknown_backend``.
+    """
+    if lease.state is LeaseState.STOPPING:
+        raise QuantainerError("forbidden", "The container is stopping: it takes no new jobs.")
+    granted = visible(targets, lease)
+    if backend not in granted:
+        # What is not granted is not told apart from what does not exist.
+        names = ", ".join(sorted(granted)[:20]) or "none"
+        raise QuantainerError(
+            "unknown_backend",
+            f"There is no backend {backend!r} here.",
+            hint=f"Backends of this caller: {names}.",
+        )
+    if lease.mode == "qpu" and granted[backend].kind != "qpu":
+        raise QuantainerError(
+            "forbidden",
+            f"The container runs in mode qpu, and {backend} is a {granted[backend].kind}.",
+            hint="Choose a QPU, or start the container with quantum.mode=hybrid.",
+        )
+
+
+def admit_job(lease: Lease, plan: JobPlan, node: NodeLimits) -> None:
+    """Check what a planned job needs against lease and node.
+
+    Raises:
+        QuantainerError: ``too_many_qubits``, ``out_of_memory`` or ``too_large``.
+    """
+    qubits = lease.limits.qubits
+    if qubits is not None and plan.widest > qubits:
+        raise QuantainerError(
+            "too_many_qubits",
+            f"The circuit uses {plan.widest} qubits; this container was granted {qubits}.",
+            limit=qubits,
+            needed=plan.widest,
+            hint="Use fewer qubits, or start the container with a larger qubit.count.",
+        )
+    if plan.result_bytes > node.result_bytes:
+        raise QuantainerError(
+            "too_large",
+            f"The result would take {_size(plan.result_bytes)}.",
+            limit=node.result_bytes,
+            needed=plan.result_bytes,
+            hint="Ask for fewer shots or parameter rows at a time.",
+        )
+    memory, who = node.memory_bytes, "this node"
+    if lease.limits.memory_bytes is not None and lease.limits.memory_bytes < memory:
+        memory, who = lease.limits.memory_bytes, "this container"
+    if plan.memory_bytes > memory:
+        methods = ", ".join(sorted({pub.method for pub in plan.pubs}))
+        raise QuantainerError(
+            "out_of_memory",
+            f"The job needs {_size(plan.memory_bytes)} ({methods}); {who} has {_size(memory)}.",
+            limit=memory,
+            needed=plan.memory_bytes,
+            hint="Use fewer qubits or shots, precision=single, or another method.",
+        )
+
+
+def _size(count: float) -> str:
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB"):
+        if count < _KIBI or unit == "PiB":
+            break
+        count /= _KIBI
+    return f"{count:.0f} {unit}" if unit == "B" else f"{count:.1f} {unit}"

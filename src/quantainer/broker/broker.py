@@ -1,0 +1,444 @@
+"""Broker: what callers can ask of this node, whoever carries their messages."""
+
+from __future__ import annotations
+
+import asyncio
+import os
+import secrets
+import time
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quantainer import __version__
+from quantainer.broker.admission import NodeLimits, admit_job, admit_submission, visible
+from quantainer.broker.driver import Driver, Outcome
+from quantainer.broker.payloads import digest_of
+from quantainer.broker.plans import JobPlan, PlanCache, plans_in
+from quantainer.broker.requests import Submission, parse
+from quantainer.broker.workers import Pool
+from quantainer.core import events
+from quantainer.core.job import Job, JobState
+from quantainer.core.lease import Anchor, Lease, LeaseLimits
+from quantainer.core.seed import MAX_SEED
+from quantainer.core.settings import Settings
+from quantainer.core.target import TargetFacts
+from quantainer_client import registers, wire
+from quantainer_client.errors import QuantainerError
+from quantainer_client.payload import map_payload, map_sealed, resolve_list
+
+__all__ = ["Broker", "Reply", "Session"]
+
+_IN_LOOP_BYTES = 1024**2  # larger payloads are hashed by a thread
+_WAIT_MAX = 3600.0
+
+
+@dataclass(frozen=True, slots=True)
+class Session:
+    """Who asks: a lease, and whether it is the operator of this node."""
+
+    lease: str
+    tenant: str
+    operator: bool = False
+
+
+@dataclass(slots=True)
+class Reply:
+    """What goes back: fields, a descriptor that the carrier closes, or a job's error."""
+
+    fields: dict[str, Any]
+    fd: int | None = None
+    error: QuantainerError | None = None
+
+
+class Broker:
+    """One node's backends behind admission, queue, workers and store."""
+
+    def __init__(
+        self, settings: Settings, driver: Driver, pool: Pool, node: NodeLimits, threads: int
+    ) -> None:
+        self.settings = settings
+        self.driver = driver
+        self.pool = pool
+        self.node = node
+        self.threads = threads
+        self.targets: dict[str, TargetFacts] = {}
+        self.started_at = time.time()
+        self._plans = PlanCache()
+        self._hello = {
+            "broker": __version__,
+            "protocol": wire.PROTOCOL,
+            "limits": {
+                "shots": settings.shots_max,
+                "seed": MAX_SEED,
+                "payload_bytes": settings.payload_max,
+                "result_bytes": settings.result_max,
+                "circuits": settings.circuits_max,
+                "message_bytes": wire.MAX_MESSAGE,
+                "memory_bytes": node.memory_bytes,
+                "threads": threads,
+            },
+        }
+
+    # Leases
+
+    def host_session(self, uid: int, *, operator: bool) -> Session:
+        """Return the session of a host user, who has a lease from the first call on."""
+        anchor = Anchor("uid", str(uid))
+        lease = self.driver.lifecycle.lease_at(anchor)
+        if lease is None:
+            limits = LeaseLimits(
+                concurrent_jobs=max(self.pool.size, self.settings.lease_concurrent_jobs),
+                queued_jobs=self.settings.lease_queued_jobs,
+            )
+            lease = Lease(
+                id=f"uid-{uid}-{secrets.token_hex(4)}",
+                tenant=f"uid:{uid}",
+                anchor=anchor,
+                backends=("all",),
+                limits=limits,
+                created_at=time.time(),
+            )
+            self.open_lease(lease)
+            self.container_started(lease.id)
+        return Session(lease.id, lease.tenant, operator)
+
+    def session(self, lease: Lease) -> Session:
+        """Return the session of a container; that it asks shows that it has started."""
+        self.container_started(lease.id)
+        return Session(lease.id, lease.tenant)
+
+    def open_lease(self, lease: Lease) -> None:
+        """Grant a lease.
+
+        Raises:
+            QuantainerError: If it names an unknown backend or the node cannot reserve its limits.
+        """
+        for name in lease.backends:
+            if name != "all" and name not in self.targets:
+                raise QuantainerError(
+                    "unknown_backend",
+                    f"This node has no backend {name!r}.",
+                    hint=f"It has: {', '.join(sorted(self.targets))}.",
+                )
+        self.driver.handle(events.LeaseOpened(lease, at=time.time()))
+
+    def container_started(self, lease: str) -> None:
+        """The container's first process runs."""
+        known = self.driver.lifecycle.leases.get(lease)
+        if known is not None and known.state == "CREATED":
+            self.driver.handle(events.ContainerStarted(lease, at=time.time()))
+
+    def container_paused(self, lease: str) -> None:
+        """The container's processes were frozen: nothing runs for it until it is unpaused."""
+        self.driver.handle(events.ContainerPaused(lease, at=time.time()))
+
+    def container_unpaused(self, lease: str) -> None:
+        """The container's processes run again."""
+        self.driver.handle(events.ContainerUnpaused(lease, at=time.time()))
+
+    def container_stopping(self, lease: str, *, drain: bool) -> None:
+        """The container was asked to stop; with ``drain`` its running jobs may finish."""
+        self.driver.handle(events.ContainerStopping(lease, drain, at=time.time()))
+
+    def container_stopped(self, lease: str) -> None:
+        """The container is gone."""
+        self.driver.handle(events.ContainerStopped(lease, at=time.time()))
+
+    def lease(self, session: Session) -> Lease:
+        """Return the lease of a session.
+
+        Raises:
+            QuantainerError: ``no_lease`` if it has ended.
+        """
+        lease = self.driver.lifecycle.leases.get(session.lease)
+        if lease is None:
+            raise QuantainerError("no_lease", "The lease of this caller has ended.")
+        return lease
+
+    # What there is
+
+    def hello(self, session: Session) -> dict[str, Any]:
+        """Return who this broker is and what it accepts."""
+        return {**self._hello, "lease": self.lease(session).summary()}
+
+    def backends(self, session: Session) -> dict[str, TargetFacts]:
+        """Return the backends granted to the caller."""
+        return visible(self.targets, self.lease(session))
+
+    def backend(self, session: Session, name: str) -> TargetFacts:
+        """Return every fact of one backend.
+
+        Raises:
+            QuantainerError: ``unknown_backend``.
+        """
+        admit_submission(self.lease(session), name, self.targets)
+        return self.targets[name]
+
+    # Jobs
+
+    async def submit(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
+        """Admit a job; with ``wait`` return its result.
+
+        Args:
+            session: Who asks.
+            message: The request as received, checked here.
+            fd: The payload's memfd; it is closed in every case.
+
+        Raises:
+            QuantainerError: If the job is not accepted: then there is no job.
+        """
+        request, payload, digest = await self._received(session, message, fd)
+        plan = self._plans.find(request, payload)
+        if plan is None:
+            plan = await self._plan(session, request, message, payload, digest)
+        job, seconds = self._new_job(session, request, message, digest, plan)
+        waiter = self.driver.waiter(job.id) if request.wait else None
+        try:
+            self.driver.submit(job, payload, seconds)
+        except QuantainerError:
+            if waiter is not None:
+                self.driver.forget_waiter(job.id, waiter)
+            raise
+        if waiter is None:
+            state = self.driver.lifecycle.job(job.id) or job
+            return Reply({"job": job.id, "state": state.state.value})
+        try:
+            return self._ended(await waiter)
+        finally:
+            self.driver.forget_waiter(job.id, waiter)
+
+    async def estimate(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
+        """Return facts and plan of each pub, or why it would be refused; nothing runs."""
+        _, _, digest = await self._received(session, message, fd)
+        answer = await self.pool.ask(
+            session.lease,
+            {"op": "estimate", "request": _kept(message)},
+            self.driver.payloads.descriptor(digest),
+            digest,
+            self.settings.plan_timeout,
+        )
+        return Reply({"pubs": answer.fields["pubs"]}, answer.fd)
+
+    async def _received(
+        self, session: Session, message: dict[str, Any], fd: int | None
+    ) -> tuple[Submission, memoryview, str]:
+        """Check request and payload, and hold the payload by its digest."""
+        try:
+            request = parse(Submission, message)
+            request.check_values(self.settings.shots_max)
+            admit_submission(self.lease(session), request.backend, self.targets)
+            payload = self._payload(request, fd)
+            if len(payload) <= _IN_LOOP_BYTES:
+                digest = digest_of(payload)
+            else:
+                loop = asyncio.get_running_loop()
+                digest = await loop.run_in_executor(None, digest_of, payload)
+        except BaseException:
+            if fd is not None:
+                os.close(fd)
+            raise
+        if fd is not None:
+            self.driver.payloads.hold(digest, fd, len(payload))
+        return request, payload, digest
+
+    def _payload(self, request: Submission, fd: int | None) -> memoryview:
+        most = self.settings.circuits_max
+        if isinstance(request.pubs, list) and len(request.pubs) > most:
+            raise _too_many_circuits(len(request.pubs), most)
+        if fd is None:
+            raise QuantainerError("bad_request", "The circuits come in a memfd; none came.")
+        return map_sealed(os.dup(fd), self.settings.payload_max)
+
+    async def _plan(
+        self,
+        session: Session,
+        request: Submission,
+        message: dict[str, Any],
+        payload: memoryview,
+        digest: str,
+    ) -> JobPlan:
+        answer = await self.pool.ask(
+            session.lease,
+            {"op": "plan", "request": _kept(message)},
+            self.driver.payloads.descriptor(digest),
+            digest,
+            self.settings.plan_timeout,
+        )
+        plan = plans_in(answer)
+        self._plans.keep(request, payload, plan)
+        return plan
+
+    def _new_job(
+        self,
+        session: Session,
+        request: Submission,
+        message: dict[str, Any],
+        digest: str,
+        plan: JobPlan,
+    ) -> tuple[Job, float]:
+        lease = self.lease(session)
+        admit_submission(lease, request.backend, self.targets)
+        admit_job(lease, plan, self.node)
+        seed = secrets.randbits(63) if request.seed is None else request.seed
+        job = Job(
+            id=secrets.token_hex(12),
+            lease=lease.id,
+            tenant=lease.tenant,
+            backend=request.backend,
+            shots=request.shots,
+            request={**_kept(message), "seed": seed},
+            payload_digest=digest,
+            priority=request.priority,
+            timeout=request.timeout,
+            memory_bytes=plan.memory_bytes,
+            submitted_at=time.time(),
+        )
+        self.driver.check_room(job)
+        return job, plan.seconds
+
+    async def wait(self, session: Session, job_id: str, timeout: float | None) -> Reply:
+        """Return when the job ends or the time is over, with where it stands then."""
+        job = self.find(session, job_id)
+        if not job.terminal:
+            waiter = self.driver.waiter(job_id)
+            seconds = _WAIT_MAX if timeout is None else min(timeout, _WAIT_MAX)
+            try:
+                await asyncio.wait_for(waiter, seconds)
+            except TimeoutError:
+                pass
+            finally:
+                self.driver.forget_waiter(job_id, waiter)
+            job = self.find(session, job_id)
+        return Reply({"job": job.id, "state": job.state.value, "shots_done": job.shots_done})
+
+    async def result(self, session: Session, job_id: str, *, counts: bool) -> Reply:
+        """Return the result of an ended job; of a failed one its error."""
+        job = self.find(session, job_id)
+        if not job.terminal:
+            raise QuantainerError(
+                "bad_request",
+                f"Job {job_id} is {job.state.value}: it has no result yet.",
+                hint="Use wait first.",
+            )
+        reply = self._ended(job)
+        if counts and reply.error is None:
+            loop = asyncio.get_running_loop()
+            reply.fields["results"] = await loop.run_in_executor(None, _with_counts, reply)
+        return reply
+
+    def _ended(self, job: Job) -> Reply:
+        fields: dict[str, Any] = {"job": job.id, "state": job.state.value}
+        if job.state is not JobState.DONE:
+            return Reply(fields, error=QuantainerError.from_dict(job.error or {}))
+        outcome: Outcome = self.driver.outcome(job.id)
+        return Reply({**fields, **outcome.fields}, outcome.fd)
+
+    def cancel(self, session: Session, job_id: str) -> Reply:
+        """Ask for the end of a job; an ended one stays as it is."""
+        job = self.find(session, job_id)
+        if not job.terminal:
+            self.driver.handle(events.CancelRequested(job.id, at=time.time()))
+            job = self.find(session, job_id)
+        return Reply({"job": job.id, "state": job.state.value})
+
+    def jobs(self, session: Session, *, everyone: bool, limit: int) -> Reply:
+        """Return the latest jobs of the caller's tenant, newest first."""
+        if everyone and not session.operator:
+            raise QuantainerError("forbidden", "Only the operator may list everyone's jobs.")
+        rows = self.driver.store.jobs(None if everyone else session.tenant, limit=limit)
+        live = (self.driver.lifecycle.job(job.id) or job for job in rows)
+        return Reply({"jobs": [_summary(job, with_tenant=session.operator) for job in live]})
+
+    def show(self, session: Session, job_id: str) -> Reply:
+        """Return one job of the caller's tenant as ``jobs`` lists it."""
+        job = self.find(session, job_id)
+        return Reply({"jobs": [_summary(job, with_tenant=session.operator)]})
+
+    def find(self, session: Session, job_id: str) -> Job:
+        """Return a job of the caller's tenant; the operator sees all.
+
+        Raises:
+            QuantainerError: ``unknown_job``, the same for another's job and for none.
+        """
+        job = self.driver.lifecycle.job(job_id) or self.driver.store.job(job_id)
+        if job is None or (job.tenant != session.tenant and not session.operator):
+            raise QuantainerError("unknown_job", f"There is no job {job_id!r} here.")
+        return job
+
+    # The node
+
+    def status(self) -> dict[str, Any]:
+        """Return what this broker holds and does."""
+        lifecycle = self.driver.lifecycle
+        leases = [
+            {**lease.summary(), "container": lease.container, "anchor": str(lease.anchor)}
+            for lease in lifecycle.leases.values()
+        ]
+        return {
+            "version": __version__,
+            "pid": os.getpid(),
+            "started_at": self.started_at,
+            "limits": self._hello["limits"],
+            "queue": {
+                "waiting": len(self.driver.queue),
+                "running": self.driver.queue.running,
+                "free_memory_bytes": self.driver.queue.free.memory_bytes,
+            },
+            "workers": {
+                "size": self.pool.size,
+                "deaths": self.pool.deaths,
+                "processes": self.pool.describe(),
+            },
+            "leases": leases,
+            "jobs": [_summary(job, with_tenant=True) for job in lifecycle.jobs()[:1000]],
+        }
+
+    async def load_targets(self) -> None:
+        """Ask a worker which backends this node offers.
+
+        Raises:
+            QuantainerError: If no worker can say.
+        """
+        answer = await self.pool.ask("broker", {"op": "backends"}, None, "", 120.0)
+        listed = answer.fields["targets"]
+        if answer.fd is not None:
+            listed = resolve_list(listed, map_payload(answer.fd), "targets")
+        self.targets = {fields["name"]: TargetFacts.from_dict(fields) for fields in listed}
+
+
+def _kept(message: Mapping[str, Any]) -> dict[str, Any]:
+    """Return the part of a submission that its job keeps."""
+    return {key: value for key, value in message.items() if key not in ("id", "wait")}
+
+
+def _summary(job: Job, *, with_tenant: bool) -> dict[str, Any]:
+    summary = job.summary()
+    return {**summary, "tenant": job.tenant, "lease": job.lease} if with_tenant else summary
+
+
+def _too_many_circuits(count: int, limit: int) -> QuantainerError:
+    return QuantainerError(
+        "too_large",
+        f"The job holds {count} circuits.",
+        limit=limit,
+        needed=count,
+        hint="Split it into several jobs.",
+    )
+
+
+def _with_counts(reply: Reply) -> list[dict[str, Any]]:
+    """Return the results of a reply with counts added to those of one parameter row."""
+    data = memoryview(b"") if reply.fd is None else map_payload(os.dup(reply.fd))
+    results: list[dict[str, Any]] = resolve_list(reply.fields["results"], data, "results")
+    return [entry if "counts" in entry else _count(entry, data) for entry in results]
+
+
+def _count(entry: dict[str, Any], data: memoryview) -> dict[str, Any]:
+    if entry["rows"] != 1 or "evs" in entry:
+        return entry
+    columns = [
+        (item["bits"], data[item["offset"] : item["offset"] + entry["shots"] * item["bytes"]])
+        for item in entry["registers"]
+    ]
+    return {**entry, "counts": registers.count(columns, entry["shots"])}

@@ -1,0 +1,445 @@
+"""Driver: carries out what the life cycle says: rows, queue, workers, timers, waiting callers."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import time
+from collections import OrderedDict
+from collections.abc import Callable
+from dataclasses import dataclass
+from typing import Any
+
+from quantainer.broker.payloads import Payloads
+from quantainer.broker.process import Answer, WorkerProcess
+from quantainer.broker.queue import FairQueue
+from quantainer.broker.store import Store
+from quantainer.broker.ticket import Resources, Ticket
+from quantainer.broker.timers import Timers
+from quantainer.broker.workers import Pool
+from quantainer.core import events, instructions
+from quantainer.core.events import Event
+from quantainer.core.instructions import Instruction
+from quantainer.core.job import Job
+from quantainer.core.lease import Lease
+from quantainer.core.lifecycle import Lifecycle
+from quantainer.core.transitions import TransitionError
+from quantainer_client.errors import QuantainerError
+from quantainer_client.payload import Payload, map_payload
+
+__all__ = ["Driver", "Outcome"]
+
+log = logging.getLogger("quantainer.broker")
+
+_FLUSH_SECONDS = 0.5
+_COMMIT_TRIES = (0.1, 1.0, 5.0)
+_RECENT_RESULTS = 64
+_RECENT_BYTES = 64 * 1024**2
+_SMALL = 1024**2
+_LEAST_SECONDS = 1e-4
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """A result as it goes to a caller: fields, and a memfd that the results point into."""
+
+    fields: dict[str, Any]
+    fd: int | None
+    size: int
+
+
+@dataclass(slots=True)
+class _Execution:
+    attempt: int
+    worker: WorkerProcess
+    started: float
+
+
+class Driver:
+    """Feeds events to the life cycle and obeys its instructions, in order."""
+
+    def __init__(
+        self,
+        lifecycle: Lifecycle,
+        store: Store,
+        queue: FairQueue,
+        payloads: Payloads,
+        run_seconds: float,
+    ) -> None:
+        self.lifecycle = lifecycle
+        self.store = store
+        self.queue = queue
+        self.payloads = payloads
+        self.pool: Pool | None = None
+        self.lease_closed: Callable[[Lease], None] = lambda _: None
+        self._run_seconds = run_seconds
+        self._inbox: list[Event] = []
+        self._handling = False
+        self._new: str | None = None
+        self._executions: dict[str, _Execution] = {}
+        self._outcomes: dict[str, Outcome] = {}
+        self._recent: OrderedDict[str, Outcome] = OrderedDict()
+        self._recent_bytes = 0
+        self._seconds: dict[str, float] = {}
+        self._waiters: dict[str, list[asyncio.Future[Job]]] = {}
+        self._timers = Timers(lambda job: self.handle(events.DeadlineReached(job, at=time.time())))
+        self._flushing: asyncio.TimerHandle | None = None
+        self._waking: asyncio.TimerHandle | None = None
+        self._actions: dict[type, Callable[[Any], None]] = {
+            instructions.Record: _log_transition,
+            instructions.SaveLease: lambda do: self.store.save_lease(do.lease),
+            instructions.SaveJob: self._save_job,
+            instructions.Keep: lambda do: self._write_result(do.job, keep=True),
+            instructions.Commit: self._commit,
+            instructions.Enqueue: lambda do: self._enqueue(do.job),
+            instructions.Dequeue: self._dequeue,
+            instructions.Release: self._release,
+            instructions.Start: lambda do: self._start(do.job),
+            instructions.Freeze: lambda do: self._signal(do, WorkerProcess.freeze),
+            instructions.Thaw: lambda do: self._signal(do, WorkerProcess.thaw),
+            instructions.Abort: self._abort,
+            instructions.StartTimer: lambda do: self._timers.start(do.job, do.seconds),
+            instructions.HoldTimer: lambda do: self._timers.hold(do.job),
+            instructions.ResumeTimer: lambda do: self._timers.resume(do.job),
+            instructions.StopTimer: lambda do: self._timers.stop(do.job),
+            instructions.Notify: lambda do: self._notify(do.job),
+            instructions.CloseLease: lambda do: self.lease_closed(do.lease),
+        }
+
+    # Events in
+
+    def handle(self, event: Event) -> None:
+        """Tell the life cycle what happened, obey it, then start what may start.
+
+        Raises:
+            QuantainerError: If a lease cannot be granted what it asks to reserve.
+        """
+        self._inbox.append(event)
+        if self._handling:
+            return
+        self._handling = True
+        try:
+            while self._inbox:
+                self._handle_one(self._inbox.pop(0))
+        finally:
+            self._handling = False
+            self._inbox.clear()
+        self.dispatch()
+
+    def _handle_one(self, event: Event) -> None:
+        try:
+            todo = self.lifecycle.handle(event)
+        except TransitionError:
+            log.exception("impossible event %r", event)
+            return
+        for instruction in todo:
+            self._carry_out(instruction)
+
+    def _carry_out(self, instruction: Instruction) -> None:
+        try:
+            self._actions[type(instruction)](instruction)
+        except QuantainerError as error:
+            # What could not be written is tried again by the store; the job itself goes on.
+            log.error("%s: %s", type(instruction).__name__, error)  # noqa: TRY400
+
+    def submit(self, job: Job, payload: memoryview, seconds: float) -> None:
+        """Write a new job's row and payload, then let it in.
+
+        Args:
+            job: The job.
+            payload: What its circuits lie in.
+            seconds: Rough run time, which its tenant is charged until the true one is known.
+
+        Raises:
+            QuantainerError: ``storage``; then the job does not exist.
+        """
+        self.store.add_job(job, payload)
+        self._new = job.id
+        self._seconds[job.id] = seconds
+        self.handle(events.JobSubmitted(job, at=job.submitted_at))
+
+    # Rows
+
+    def _save_job(self, do: instructions.SaveJob) -> None:
+        if do.job.id == self._new:
+            self._new = None  # its row was written before the life cycle knew it
+            return
+        self.store.save_job(do.job, lazy=do.lazy)
+        if do.lazy and self._flushing is None:
+            loop = asyncio.get_running_loop()
+            self._flushing = loop.call_later(_FLUSH_SECONDS, self._flush)
+
+    def _flush(self) -> None:
+        self._flushing = None
+        try:
+            self.store.flush()
+        except QuantainerError as error:
+            log.error("rows are not written yet: %s", error)  # noqa: TRY400
+            self._flushing = asyncio.get_running_loop().call_later(2.0, self._flush)
+
+    def _commit(self, do: instructions.Commit) -> None:
+        self._write_result(do.job, kept=do.kept)
+
+    def _write_result(
+        self, job: Job, *, keep: bool = False, kept: bool = False, tries: int = 0
+    ) -> None:
+        """Write a result; if the store cannot, try again a few times before giving up."""
+        outcome = self._outcomes.get(job.id)
+        try:
+            written = self._write_once(job, outcome, keep=keep, kept=kept)
+        except QuantainerError as error:
+            log.error("result of job %s: %s", job.id, error)  # noqa: TRY400
+            if tries < len(_COMMIT_TRIES):
+                asyncio.get_running_loop().call_later(
+                    _COMMIT_TRIES[tries],
+                    lambda: self._write_result(job, keep=keep, kept=kept, tries=tries + 1),
+                )
+                return
+            self._forget_outcome(job.id)
+            self.handle(events.CommitFailed(job.id, job.attempt, error.to_dict(), at=time.time()))
+            return
+        if keep:
+            return
+        if not written:
+            log.error("job %s had ended before its result was written", job.id)
+        if outcome is not None:
+            del self._outcomes[job.id]
+            self._remember(job.id, outcome)
+        self.handle(events.ResultCommitted(job.id, job.attempt, at=time.time()))
+
+    def _write_once(self, job: Job, outcome: Outcome | None, *, keep: bool, kept: bool) -> bool:
+        if kept:
+            return self.store.commit_kept(job)
+        if outcome is None:
+            raise QuantainerError("internal", f"The result of job {job.id} is not there.")
+        data = _bytes_of(outcome)
+        if keep:
+            return self.store.keep_result(job, outcome.fields, data)
+        return self.store.commit_result(job, outcome.fields, data)
+
+    # Queue and workers
+
+    def check_room(self, job: Job) -> None:
+        """Tell whether a new job may wait here.
+
+        Raises:
+            QuantainerError: ``queue_full``.
+        """
+        self.queue.check_room(self._ticket(job))
+
+    def _enqueue(self, job: Job) -> None:
+        self.queue.push(self._ticket(job))
+
+    def _dequeue(self, do: instructions.Dequeue) -> None:
+        self.queue.remove(do.job)
+
+    def _ticket(self, job: Job) -> Ticket:
+        return Ticket(
+            job=job.id,
+            lease=job.lease,
+            tenant=job.tenant,
+            need=Resources(1, job.memory_bytes),
+            cost=max(self._seconds.get(job.id, 0.0), _LEAST_SECONDS),
+            submitted_at=_now() - max(0.0, time.time() - job.submitted_at),
+            shots=job.shots,
+            priority=job.priority,
+            limits=self.lifecycle.leases[job.lease].limits,
+        )
+
+    def dispatch(self) -> None:
+        """Start jobs while a worker is free and one fits."""
+        if self.pool is None or self._handling:
+            return
+        while len(self.queue) and self.pool.free() is not None:
+            ticket = self.queue.pop(_now())
+            if ticket is None:
+                self._wake_later()
+                return
+            self.handle(events.JobStarted(ticket.job, at=time.time()))
+
+    def _wake_later(self) -> None:
+        """Look again when a lease that ran over its rate, or a job that is passed over, may go."""
+        at = self.queue.wake_at()
+        if at is None or self._waking is not None:
+            return
+        loop = asyncio.get_running_loop()
+        self._waking = loop.call_at(max(at, loop.time() + 0.001), self._woken)
+
+    def _woken(self) -> None:
+        self._waking = None
+        self.dispatch()
+
+    def _start(self, job: Job) -> None:
+        worker = None if self.pool is None else self.pool.free(job.payload_digest)
+        if self.pool is None or worker is None:
+            error = QuantainerError("internal", f"No worker was free for job {job.id}.")
+            self._died(job, error, retry=True)
+            return
+        threads = max(1, self.queue.free.cores + 1)
+        try:
+            fd = self.payloads.descriptor(job.payload_digest)
+        except QuantainerError as error:
+            self.handle(events.JobErred(job.id, job.attempt, error.to_dict(), at=time.time()))
+            return
+        message = {
+            "op": "execute",
+            "request": job.request,
+            "threads": threads,
+            "memory_bytes": job.memory_bytes,
+        }
+        self._executions[job.id] = _Execution(job.attempt, worker, _now())
+        self.pool.execute(
+            worker,
+            message,
+            fd,
+            digest=job.payload_digest,
+            seconds=self._run_seconds,
+            answered=lambda answer: self._answered(job, answer),
+            died=lambda reason: self._worker_gone(job, worker, reason),
+        )
+
+    def _answered(self, job: Job, answer: Answer) -> None:
+        if answer.fields.get("ok") is not True:
+            if answer.fd is not None:
+                os.close(answer.fd)
+            error = QuantainerError.from_dict(answer.fields.get("error") or {}).to_dict()
+            self.handle(events.JobErred(job.id, job.attempt, error, at=time.time()))
+            return
+        size = 0 if answer.fd is None else os.fstat(answer.fd).st_size
+        fields = {"results": answer.fields["results"]}
+        self._outcomes[job.id] = Outcome(fields, answer.fd, size)
+        self.handle(events.ResultReady(job.id, job.attempt, at=time.time()))
+        current = self.lifecycle.job(job.id)
+        if current is None or current.attempt != job.attempt:
+            self._forget_outcome(job.id)
+
+    def _worker_gone(self, job: Job, worker: WorkerProcess, reason: str) -> None:
+        if worker.overdue:
+            error = QuantainerError(
+                "timeout",
+                f"Job {job.id} ran longer than this node allows.",
+                limit=self._run_seconds,
+                hint="Split the job, or raise the setting job_timeout.",
+            )
+            self.handle(events.JobErred(job.id, job.attempt, error.to_dict(), at=time.time()))
+            return
+        error = QuantainerError(
+            "worker_died",
+            f"The worker process of job {job.id} {reason} (attempt {job.attempt}).",
+            hint="If it happens again: fewer qubits, another method or engine; see the log.",
+        )
+        self._died(job, error, retry=True)
+
+    def _died(self, job: Job, error: QuantainerError, *, retry: bool) -> None:
+        self.handle(events.WorkerDied(job.id, job.attempt, error.to_dict(), retry, at=time.time()))
+
+    def _release(self, do: instructions.Release) -> None:
+        execution = self._executions.pop(do.job, None)
+        spent = None if execution is None else _now() - execution.started
+        self.queue.release(do.job, spent)
+
+    def _signal(self, do: Any, act: Callable[[WorkerProcess], None]) -> None:
+        execution = self._executions.get(do.job)
+        if execution is not None and execution.attempt == do.attempt:
+            act(execution.worker)
+
+    def _abort(self, do: instructions.Abort) -> None:
+        execution = self._executions.get(do.job)
+        if execution is None or execution.attempt != do.attempt:
+            self.handle(events.Aborted(do.job, do.attempt, at=time.time()))
+            return
+        execution.worker.kill("was ended: its job was cancelled")
+
+    # Those who wait
+
+    def waiter(self, job_id: str) -> asyncio.Future[Job]:
+        """Return a future of the job as it is when it has ended."""
+        future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+        self._waiters.setdefault(job_id, []).append(future)
+        return future
+
+    def forget_waiter(self, job_id: str, future: asyncio.Future[Job]) -> None:
+        """Take back a future that nobody awaits any more."""
+        waiting = self._waiters.get(job_id, [])
+        if future in waiting:
+            waiting.remove(future)
+        if not waiting:
+            self._waiters.pop(job_id, None)
+
+    def _notify(self, job: Job) -> None:
+        if not job.terminal:
+            return
+        self._seconds.pop(job.id, None)
+        for future in self._waiters.pop(job.id, ()):
+            if not future.done():
+                future.set_result(job)
+
+    # Results out
+
+    def outcome(self, job_id: str) -> Outcome:
+        """Return a committed result with a descriptor that the caller closes.
+
+        Raises:
+            QuantainerError: ``unknown_job`` if it was removed, ``storage`` if it cannot be read.
+        """
+        recent = self._recent.get(job_id)
+        if recent is not None:
+            fd = None if recent.fd is None else os.dup(recent.fd)
+            return Outcome(recent.fields, fd, recent.size)
+        stored = self.store.result(job_id)
+        if stored is None:
+            raise QuantainerError(
+                "unknown_job",
+                f"The result of job {job_id} is no longer kept.",
+                hint="Results are kept for a limited time; run the job again with the same seed.",
+            )
+        if not stored.data:
+            return Outcome(stored.header, None, 0)
+        payload = Payload()
+        payload.append(stored.data)
+        return Outcome(stored.header, payload.seal("quantainer-result"), len(stored.data))
+
+    def _remember(self, job_id: str, outcome: Outcome) -> None:
+        self._recent[job_id] = outcome
+        self._recent_bytes += outcome.size
+        while len(self._recent) > _RECENT_RESULTS or (
+            self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1
+        ):
+            _, oldest = self._recent.popitem(last=False)
+            self._recent_bytes -= oldest.size
+            _close(oldest)
+
+    def _forget_outcome(self, job_id: str) -> None:
+        outcome = self._outcomes.pop(job_id, None)
+        if outcome is not None:
+            _close(outcome)
+
+    def close(self) -> None:
+        """Close what is held open."""
+        for outcome in (*self._outcomes.values(), *self._recent.values()):
+            _close(outcome)
+        self._outcomes.clear()
+        self._recent.clear()
+        self.payloads.close()
+
+
+def _close(outcome: Outcome) -> None:
+    if outcome.fd is not None:
+        os.close(outcome.fd)
+
+
+def _bytes_of(outcome: Outcome) -> bytes | memoryview:
+    if outcome.fd is None:
+        return b""
+    if outcome.size <= _SMALL:
+        return os.pread(outcome.fd, outcome.size, 0)
+    return map_payload(os.dup(outcome.fd))
+
+
+def _log_transition(do: instructions.Record) -> None:
+    log.debug("%s %s: %s, %s to %s", do.kind, do.id, do.transition, do.source, do.target)
+
+
+def _now() -> float:
+    return time.monotonic()

@@ -1,0 +1,129 @@
+"""Plans: what workers said of circuits, kept so that no circuit is asked about twice."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from collections.abc import Hashable
+from dataclasses import dataclass
+from hashlib import blake2b
+from typing import Any
+
+from quantainer.broker.process import Answer
+from quantainer.broker.requests import PubRequest, Reference, Submission
+from quantainer_client.payload import map_payload, part, resolve_list
+
+__all__ = ["JobPlan", "PlanCache", "PubPlan", "plans_in"]
+
+_ENTRIES = 16_384
+
+
+@dataclass(frozen=True, slots=True)
+class PubPlan:
+    """What the broker keeps of one planned pub."""
+
+    active_qubits: int
+    method: str
+    memory_bytes: int
+    seconds: float
+    result_bytes: int
+
+
+@dataclass(frozen=True, slots=True)
+class JobPlan:
+    """What a whole submission needs."""
+
+    pubs: tuple[PubPlan, ...]
+
+    @property
+    def memory_bytes(self) -> int:
+        """Peak: the largest pub, and every result twice: as computed and as handed over."""
+        return max(pub.memory_bytes for pub in self.pubs) + 2 * self.result_bytes
+
+    @property
+    def result_bytes(self) -> int:
+        """Bytes of all results."""
+        return sum(pub.result_bytes for pub in self.pubs)
+
+    @property
+    def seconds(self) -> float:
+        """Rough run time."""
+        return sum(pub.seconds for pub in self.pubs)
+
+    @property
+    def widest(self) -> int:
+        """Most active qubits of a pub."""
+        return max(pub.active_qubits for pub in self.pubs)
+
+
+class PlanCache:
+    """Plans by everything they depend on; parameter values and seeds are no part of that."""
+
+    def __init__(self) -> None:
+        self._plans: OrderedDict[Hashable, PubPlan] = OrderedDict()
+
+    def find(self, request: Submission, payload: memoryview) -> JobPlan | None:
+        """Return the plan of a submission if every pub of it is known."""
+        if isinstance(request.pubs, Reference):
+            return None
+        found = []
+        for pub in request.pubs:
+            plan = self._plans.get(_key(request, pub, payload))
+            if plan is None:
+                return None
+            found.append(plan)
+        return JobPlan(tuple(found))
+
+    def keep(self, request: Submission, payload: memoryview, plan: JobPlan) -> None:
+        """Remember what a worker said."""
+        if isinstance(request.pubs, Reference):
+            return
+        for pub, planned in zip(request.pubs, plan.pubs, strict=True):
+            self._plans[_key(request, pub, payload)] = planned
+        while len(self._plans) > _ENTRIES:
+            self._plans.popitem(last=False)
+
+
+def _key(request: Submission, pub: PubRequest, payload: memoryview) -> Hashable:
+    source = part(payload, pub.offset, pub.length, "pubs")
+    parameters = pub.parameters
+    names, rows = (None, 1) if parameters is None else (parameters.names, parameters.rows)
+    return (
+        blake2b(source, digest_size=16).digest(),
+        pub.format,
+        request.backend,
+        request.shots if pub.shots is None else pub.shots,
+        request.options,
+        rows,
+        _listed(names, payload),
+        _listed(pub.observables, payload),
+        _listed(pub.pairs, payload),
+        pub.precision,
+    )
+
+
+def _listed(value: list[Any] | Reference | None, payload: memoryview) -> Hashable:
+    if value is None:
+        return None
+    if isinstance(value, Reference):
+        return blake2b(part(payload, value.offset, value.length, "list"), digest_size=16).digest()
+    return json.dumps(value)
+
+
+def plans_in(answer: Answer) -> JobPlan:
+    """Read a worker's answer to ``plan``; its descriptor is closed."""
+    described = answer.fields["pubs"]
+    if answer.fd is not None:
+        described = resolve_list(described, map_payload(answer.fd), "pubs")
+    return JobPlan(
+        tuple(
+            PubPlan(
+                active_qubits=pub["facts"]["active_qubits"],
+                method=pub["plan"]["method"],
+                memory_bytes=pub["plan"]["memory_bytes"],
+                seconds=pub["plan"]["seconds"],
+                result_bytes=pub["result_bytes"],
+            )
+            for pub in described
+        )
+    )

@@ -1,0 +1,226 @@
+"""Process: one worker process as the broker sees it: what it does, and how it ended."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import json
+import os
+import select
+import signal
+import socket
+import subprocess
+import sys
+from collections import OrderedDict
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from quantainer_client import wire
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["Answer", "Task", "WorkerProcess"]
+
+_WARM_CIRCUITS = 256
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a worker sent: its fields, and a descriptor that the receiver must close."""
+
+    fields: dict[str, Any]
+    fd: int | None
+
+
+@dataclass(slots=True)
+class Task:
+    """One request to a worker; exactly one of the two is called at its end."""
+
+    number: int
+    answered: Callable[[Answer], None]
+    died: Callable[[str], None]
+    seconds: float = 3600.0
+
+
+class WorkerProcess:
+    """A child process with a socket; tells its pool when it is idle and when it is gone."""
+
+    def __init__(
+        self,
+        setup: Mapping[str, Any],
+        environ: Mapping[str, str],
+        on_idle: Callable[[WorkerProcess], None],
+        on_gone: Callable[[WorkerProcess], None],
+    ) -> None:
+        """Start the process.
+
+        Raises:
+            OSError: If it cannot be started.
+        """
+        self._loop = asyncio.get_running_loop()
+        self._on_idle = on_idle
+        self._on_gone = on_gone
+        self.task: Task | None = None
+        self.ready = False
+        self.frozen = False
+        self.executing = False
+        self.overdue = False
+        self.kill_reason: str | None = None
+        self.exit_reason = ""
+        self._warm: OrderedDict[str, None] = OrderedDict()
+        self._timer: asyncio.TimerHandle | None = None
+        ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+        with theirs:
+            self._process = subprocess.Popen(
+                [
+                    sys.executable,
+                    "-m",
+                    "quantainer.broker.worker",
+                    str(theirs.fileno()),
+                    str(os.getpid()),
+                    json.dumps(setup),
+                ],
+                pass_fds=[theirs.fileno()],
+                env=dict(environ),
+                stdin=subprocess.DEVNULL,
+                cwd="/",
+            )
+        self._connection = ours
+        self._connection.setblocking(False)
+        self._pidfd = os.pidfd_open(self._process.pid)
+        self._loop.add_reader(self._connection, self._receive)
+        self._loop.add_reader(self._pidfd, self._reap)
+
+    @property
+    def pid(self) -> int:
+        """Process id."""
+        return self._process.pid
+
+    @property
+    def idle(self) -> bool:
+        """Ready and without a task."""
+        return self.ready and self.task is None and self.kill_reason is None
+
+    def knows(self, digest: str) -> bool:
+        """Tell whether the worker has met a payload lately."""
+        return digest in self._warm
+
+    def assign(self, task: Task, message: dict[str, Any], fd: int | None, digest: str) -> None:
+        """Give an idle worker something to do; after the task's ``seconds`` it is killed."""
+        self.task = task
+        self.executing = message["op"] == "execute"
+        if digest:
+            self._warm[digest] = None
+            self._warm.move_to_end(digest)
+            if len(self._warm) > _WARM_CIRCUITS:
+                self._warm.popitem(last=False)
+        self._timer = self._loop.call_later(task.seconds, self._overdue)
+        message["task"] = task.number
+        packet = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        try:
+            wire.send(self._connection, packet, fd)
+        except OSError as error:
+            self.kill(f"did not take its work ({error.strerror})")
+
+    def kill(self, reason: str) -> None:
+        """End the process at once, frozen or not; its pool hears of it when it is gone."""
+        if self.kill_reason is None:
+            self.kill_reason = reason
+        self._signal(signal.SIGKILL)
+
+    def freeze(self) -> None:
+        """Stop the process where it stands; its timer stops with it."""
+        self.frozen = True
+        self._signal(signal.SIGSTOP)
+        if self.task is not None and self._timer is not None:
+            self.task.seconds = max(0.0, self._timer.when() - self._loop.time())
+            self._timer.cancel()
+
+    def thaw(self) -> None:
+        """Let the process go on."""
+        self.frozen = False
+        self._signal(signal.SIGCONT)
+        if self.task is not None:
+            self._timer = self._loop.call_later(self.task.seconds, self._overdue)
+
+    def _signal(self, number: int) -> None:
+        with contextlib.suppress(ProcessLookupError):
+            signal.pidfd_send_signal(self._pidfd, number)
+
+    def _overdue(self) -> None:
+        self.overdue = True
+        self.kill("ran longer than its limit")
+
+    def _receive(self) -> None:
+        try:
+            packet, fd = wire.receive(self._connection, socket.MSG_DONTWAIT)
+        except BlockingIOError:
+            return
+        except (OSError, QuantainerError):
+            packet, fd = b"", None
+        if not packet:
+            self._loop.remove_reader(self._connection)
+            self.kill("closed its socket")
+            return
+        try:
+            fields = json.loads(packet)
+            self._take(fields, fd)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            if fd is not None:
+                with contextlib.suppress(OSError):
+                    os.close(fd)
+            self.kill("sent a malformed answer")
+
+    def _take(self, fields: dict[str, Any], fd: int | None) -> None:
+        if not self.ready and fields["op"] == "ready":
+            self.ready = True
+            self._on_idle(self)
+            return
+        task = self.task
+        if task is None or fields["task"] != task.number:
+            raise ValueError("an answer to nothing")
+        self._end_task()
+        task.answered(Answer(fields, fd))
+        self._on_idle(self)
+
+    def _end_task(self) -> None:
+        if self._timer is not None:
+            self._timer.cancel()
+        self.task = None
+        self.executing = False
+
+    def _reap(self) -> None:
+        status = self._process.wait()
+        if self.kill_reason is None:
+            self._receive()  # an answer sent just before the end counts
+        self._loop.remove_reader(self._pidfd)
+        self._loop.remove_reader(self._connection)
+        os.close(self._pidfd)
+        self._connection.close()
+        self.exit_reason = self.kill_reason or _describe(status)
+        self.kill_reason = self.exit_reason
+        task = self.task
+        self._end_task()
+        self._on_gone(self)
+        if task is not None:
+            task.died(self.exit_reason)
+
+    def wait_gone(self, timeout: float) -> None:
+        """Wait for the end of a killed process, at shutdown, when no loop runs any more."""
+        poll = select.poll()
+        poll.register(self._pidfd, select.POLLIN)
+        poll.poll(timeout * 1000)
+        with contextlib.suppress(subprocess.TimeoutExpired):
+            self._process.wait(timeout=0.1)
+
+
+def _describe(status: int) -> str:
+    if status >= 0:
+        return f"exited with status {status}"
+    number = -status
+    try:
+        name = signal.Signals(number).name
+    except ValueError:
+        name = f"signal {number}"
+    hint = " (possibly out of memory)" if number == signal.SIGKILL else ""
+    return f"was killed by {name}{hint}"

@@ -1,0 +1,80 @@
+"""Results: lays out what a job measured as it crosses the wire: registers apart, bit-packed."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+
+from quantainer.backends.backend import PubResult
+from quantainer.broker.workload import Planned
+from quantainer_client import registers
+from quantainer_client.payload import Payload
+
+__all__ = ["LOOSE", "add_result", "registers_of"]
+
+LOOSE = ""
+"""Name of the register that holds classical bits outside every register of the circuit."""
+
+
+def registers_of(program: QuantumCircuit) -> list[tuple[str, list[int]]]:
+    """Return the classical registers with their bit indices, loose bits last."""
+    index = {bit: position for position, bit in enumerate(program.clbits)}
+    listed = [(register.name, [index[bit] for bit in register]) for register in program.cregs]
+    taken = {position for _, positions in listed for position in positions}
+    loose = [position for position in index.values() if position not in taken]
+    if loose:
+        listed.append((LOOSE, loose))
+    return listed
+
+
+def add_result(
+    planned: Planned, result: PubResult, payload: Payload, *, counts: bool
+) -> dict[str, Any]:
+    """Add one pub's arrays to the payload and return its entry of ``results``."""
+    pub = planned.pub
+    entry: dict[str, Any] = {
+        "shots": pub.shots or 0,
+        "rows": planned.rows,
+        "clbits": pub.facts.clbits,
+        "registers": [],
+        "metadata": result.metadata,
+    }
+    if result.evs is not None:
+        for name, values in (("evs", result.evs), ("stds", result.stds)):
+            array = np.zeros(len(result.evs)) if values is None else values
+            data = np.ascontiguousarray(array, dtype="<f8")
+            entry[name] = {"offset": payload.append(data), "length": len(data)}
+        return entry
+    if result.samples is None:
+        raise TypeError("a backend returned neither samples nor expectation values")
+    columns = []
+    for name, bits in registers_of(pub.circuit.program):
+        data = _register(result.samples, bits, pub.facts.clbits)
+        offset = payload.append(data)
+        entry["registers"].append(
+            {"name": name, "bits": len(bits), "offset": offset, "bytes": data.shape[-1]}
+        )
+        columns.append((len(bits), data))
+    if counts and planned.rows == 1:
+        entry["counts"] = registers.count(
+            [(bits, data.tobytes()) for bits, data in columns], pub.shots or 0
+        )
+    return entry
+
+
+def _register(samples: NDArray[np.uint8], bits: list[int], clbits: int) -> NDArray[np.uint8]:
+    """Return ``uint8[rows, shots, bytes]`` of one register, bits that are not its own cleared."""
+    if not bits:
+        return samples[:, :, :0]
+    first, end, width = bits[0], bits[0] + len(bits), registers.width(len(bits))
+    if first % 8 or bits != list(range(first, end)):
+        unpacked = np.unpackbits(samples, axis=-1, bitorder="little")[:, :, bits]
+        return np.packbits(unpacked, axis=-1, bitorder="little")
+    data = np.ascontiguousarray(samples[:, :, first // 8 : first // 8 + width])
+    if len(bits) % 8 and end < clbits:
+        data = data.copy()
+        data[:, :, -1] &= 0xFF >> (8 - len(bits) % 8)
+    return data

@@ -1,0 +1,250 @@
+"""Worker: the process that reads circuits and runs them, one request at a time.
+
+Started by the pool as a fresh interpreter (no fork: engines hold threads) with one end of a socket.
+It may crash, hang or run out of memory: that ends this process and fails one job, nothing else.
+"""
+
+from __future__ import annotations
+
+import contextlib
+import ctypes
+import gc
+import importlib
+import json
+import os
+import resource
+import signal
+import socket
+import sys
+import traceback
+from collections.abc import Iterator
+from dataclasses import asdict
+from typing import Any
+
+from quantainer.backends.backend import Backend, Limits, PubResult
+from quantainer.backends.registry import load_backends
+from quantainer.broker import encoding
+from quantainer.broker.requests import Submission, parse
+from quantainer.broker.results import add_result
+from quantainer.broker.workload import Planned, Workload, pub_requests
+from quantainer.circuits import ReadOptions
+from quantainer.core import seed as seeds
+from quantainer_client import wire
+from quantainer_client.errors import QuantainerError
+from quantainer_client.payload import Payload, map_payload
+
+__all__ = ["PACKET_MAX", "Worker", "main"]
+
+_PR_SET_PDEATHSIG = 1
+PACKET_MAX = 128 * 1024
+"""Bytes of one message to a worker: a caller's message and what the broker adds to it."""
+_INLINE_MAX = 32 * 1024  # lists of larger replies travel in the memfd
+_LISTS = frozenset({"results", "pubs", "targets"})
+_SLACK_BYTES = 1024**3
+_READING_BYTES = 2 * 1024**3
+_TRIM_BYTES = 256 * 1024**2
+
+
+class Worker:
+    """Answers the broker's requests."""
+
+    def __init__(self, connection: socket.socket, setup: dict[str, Any]) -> None:
+        self._connection = connection
+        self._limits = Limits(setup["memory_bytes"], setup["threads"])
+        self._backends: dict[str, Backend] = load_backends(self._limits)
+        reading = ReadOptions(**setup["reading"])
+        self._workload = Workload(self._backends, self._limits, reading, setup["shots_max"])
+        self._baseline = _data_bytes()
+
+    def serve(self) -> None:
+        """Answer requests until the broker closes its end."""
+        self._reply({"op": "ready"}, Payload())
+        while True:
+            packet, fds, _, _ = socket.recv_fds(self._connection, PACKET_MAX, 1)
+            if not packet:
+                return
+            message = json.loads(packet)
+            self._answer(message, map_payload(fds[0]) if fds else memoryview(b""))
+
+    def _answer(self, message: dict[str, Any], data: memoryview) -> None:
+        reply = {"op": message["op"], "task": message["task"]}
+        payload = Payload()
+        try:
+            reply |= self._perform(message, data, payload)
+            reply["ok"] = True
+            self._reply(reply, payload)
+        except QuantainerError as error:
+            self._refuse(reply, error)
+        except MemoryError:
+            self._refuse(reply, _out_of_memory(message))
+        except Exception as error:
+            traceback.print_exc()
+            self._refuse(reply, _failure(error))
+
+    def _perform(
+        self, message: dict[str, Any], data: memoryview, payload: Payload
+    ) -> dict[str, Any]:
+        match message["op"]:
+            case "backends":
+                return {"targets": self._targets()}
+            case "plan":
+                with self._memory(_READING_BYTES):
+                    return {"pubs": self._plan(message, data)}
+            case "estimate":
+                with self._memory(_READING_BYTES):
+                    return {"pubs": self._estimate(message, data)}
+            case "execute":
+                with self._memory(message["memory_bytes"]):
+                    return {"results": self._execute(message, data, payload)}
+        raise ValueError(f"unknown operation {message['op']!r}")
+
+    def _targets(self) -> list[dict[str, Any]]:
+        return [asdict(backend.target(self._limits)) for backend in self._backends.values()]
+
+    def _plan(self, message: dict[str, Any], data: memoryview) -> list[dict[str, Any]]:
+        request = parse(Submission, message["request"])
+        return [_described(planned) for planned in self._workload.plan(request, data)]
+
+    def _estimate(self, message: dict[str, Any], data: memoryview) -> list[dict[str, Any]]:
+        """Plan each pub for itself: one that is refused does not hide the others."""
+        request = parse(Submission, message["request"])
+        described: list[dict[str, Any]] = []
+        for index, pub in enumerate(pub_requests(request, data)):
+            try:
+                described.append(_described(self._workload.plan_pub(request, pub, index, data)))
+            except QuantainerError as error:
+                described.append({"error": error.to_dict()})
+        return described
+
+    def _execute(
+        self, message: dict[str, Any], data: memoryview, payload: Payload
+    ) -> list[dict[str, Any]]:
+        request = parse(Submission, message["request"])
+        threads = message["threads"]
+        results = []
+        for index, planned in enumerate(self._workload.plan(request, data)):
+            seed = seeds.member(request.seed, index)
+            result = self._run(request, planned, seed, threads)
+            entry = add_result(planned, result, payload, counts=request.counts)
+            entry["metadata"] = _metadata(request, planned, seed, threads) | entry["metadata"]
+            results.append(entry)
+        return results
+
+    def _run(self, request: Submission, planned: Planned, seed: int, threads: int) -> PubResult:
+        backend = self._backends[request.backend]
+        options = self._workload.options(request)
+        return backend.run(planned.pub, planned.plan, options, seed, threads)
+
+    def _reply(self, reply: dict[str, Any], payload: Payload) -> None:
+        packet = _encoded(reply)
+        if len(packet) > _INLINE_MAX:
+            # The broker's reply to its caller holds these lists too and must fit into a packet.
+            for name in _LISTS & reply.keys():
+                reply[name] = payload.append_json(json.loads(_encoded(reply[name])))
+            packet = _encoded(reply)
+        fd = payload.seal() if payload.size else None
+        try:
+            wire.send(self._connection, packet, fd)
+        finally:
+            if fd is not None:
+                os.close(fd)
+
+    def _refuse(self, reply: dict[str, Any], error: QuantainerError) -> None:
+        fields = {"op": reply["op"], "task": reply["task"], "ok": False, "error": error.to_dict()}
+        wire.send(self._connection, _encoded(fields))
+
+    @contextlib.contextmanager
+    def _memory(self, admitted: int) -> Iterator[None]:
+        """Bound this process's private memory by what the job was admitted with, and slack.
+
+        An engine that takes more than its plan said then fails its own job and not its neighbours.
+        """
+        _, hard = resource.getrlimit(resource.RLIMIT_DATA)
+        bound = self._baseline + admitted + admitted // 4 + _SLACK_BYTES
+        if hard != resource.RLIM_INFINITY:
+            bound = min(bound, hard)
+        resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
+        try:
+            yield
+        finally:
+            resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
+            if admitted > _TRIM_BYTES:
+                gc.collect()
+                ctypes.CDLL(None).malloc_trim(0)
+
+
+def _encoded(value: Any) -> bytes:
+    return encoding.encode(value).encode()
+
+
+def _described(planned: Planned) -> dict[str, Any]:
+    return {
+        "facts": planned.pub.facts.to_dict(),
+        "plan": asdict(planned.plan),
+        "result_bytes": planned.result_bytes,
+    }
+
+
+def _metadata(request: Submission, planned: Planned, seed: int, threads: int) -> dict[str, Any]:
+    plan = planned.plan
+    return {
+        "backend": request.backend,
+        "method": plan.method,
+        "engine": plan.engine,
+        "engine_version": plan.engine_version,
+        "precision": plan.precision,
+        "reason": plan.reason,
+        "seed": seed,
+        "threads": threads,
+        "truncation_error": None,
+        "bit_order": "qiskit",
+        "cache": "hit" if planned.warm else "miss",
+        "notes": list(planned.pub.circuit.notes),
+    }
+
+
+def _out_of_memory(message: dict[str, Any]) -> QuantainerError:
+    return QuantainerError(
+        "out_of_memory",
+        "The worker ran out of the memory this job was admitted with.",
+        limit=message.get("memory_bytes", _READING_BYTES),
+        hint="Ask for fewer shots at a time, single precision, or another method.",
+    )
+
+
+def _failure(error: Exception) -> QuantainerError:
+    first = (str(error).strip().splitlines() or [""])[0][:500]
+    return QuantainerError("backend_failed", f"The backend failed: {type(error).__name__}: {first}")
+
+
+def _data_bytes() -> int:
+    """Return this process's private writable memory, as RLIMIT_DATA counts it."""
+    with open("/proc/self/statm", encoding="ascii") as file:  # noqa: PTH123
+        return int(file.read().split()[5]) * resource.getpagesize()
+
+
+def _die_with(parent: int) -> None:
+    """Have the kernel kill this process when the broker ends, however it ends."""
+    ctypes.CDLL(None).prctl(_PR_SET_PDEATHSIG, signal.SIGKILL)
+    if os.getppid() != parent:
+        os.kill(os.getpid(), signal.SIGKILL)
+
+
+def main() -> None:
+    """Serve the broker that started this process: ``worker.py FD PARENT SETUP``."""
+    fd, parent, setup = int(sys.argv[1]), int(sys.argv[2]), json.loads(sys.argv[3])
+    _die_with(parent)
+    signal.signal(signal.SIGINT, signal.SIG_IGN)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
+    connection = socket.socket(fileno=fd)
+    worker = Worker(connection, setup)
+    for module in setup.get("preload", ()):
+        importlib.import_module(module)
+    gc.collect()
+    gc.freeze()
+    with contextlib.suppress(BrokenPipeError, ConnectionResetError):
+        worker.serve()
+
+
+if __name__ == "__main__":
+    main()

@@ -1,0 +1,317 @@
+"""Daemon: puts broker, store, workers and endpoints of one node together and runs them."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import gc
+import json
+import logging
+import os
+import resource
+import signal
+import socket
+import stat
+import time
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+from quantainer.broker.admission import NodeLimits
+from quantainer.broker.broker import Broker, Session
+from quantainer.broker.driver import Driver
+from quantainer.broker.payloads import Payloads
+from quantainer.broker.queue import Bounds as QueueBounds
+from quantainer.broker.queue import FairQueue, Resources
+from quantainer.broker.resources import CpuGrant, MemoryGrant, cpu_grant, memory_grant
+from quantainer.broker.store import Store
+from quantainer.broker.workers import Pool, worker_environment
+from quantainer.core import events
+from quantainer.core.capacity import Capacity
+from quantainer.core.lease import Lease
+from quantainer.core.lifecycle import Lifecycle
+from quantainer.core.settings import Resolved, Settings
+from quantainer.device.endpoint import Bounds, Endpoint
+from quantainer.device.identity import Peer
+from quantainer.device.leases import LeaseDesk
+from quantainer.device.operations import Operations
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["HOST_SOCKET", "Daemon", "serve"]
+
+log = logging.getLogger("quantainer")
+
+HOST_SOCKET = "broker.sock"
+_CHECKPOINT_SECONDS = 1.0
+
+
+class Daemon:
+    """One broker process."""
+
+    def __init__(self, resolved: Resolved) -> None:
+        self._resolved = resolved
+        self._settings = settings = resolved.values
+        self._cpu = cpu_grant(settings.threads)
+        self._memory = memory_grant(settings.memory_limit, settings.memory_reserve)
+        self._runtime = Path(settings.runtime_dir)
+        self._stopping = asyncio.Event()
+        _warn(self._cpu, self._memory)
+        _make_runtime(self._runtime)
+        _refuse_second(self._runtime / HOST_SOCKET)
+        self._store = Store(Path(settings.state_dir), settings.durability)
+        self._driver = Driver(
+            Lifecycle(Capacity(memory_bytes=self._memory.limit_bytes)),
+            self._store,
+            self._queue(),
+            Payloads(self._store),
+            settings.job_timeout,
+        )
+        self._pool = Pool(
+            settings.workers or self._cpu.threads,
+            self._worker_setup(),
+            worker_environment(self._cpu.threads, os.environ),
+            self._driver.dispatch,
+        )
+        self._driver.pool = self._pool
+        node = NodeLimits(self._memory.limit_bytes, settings.result_max)
+        self.broker = Broker(settings, self._driver, self._pool, node, self._cpu.threads)
+        self._desk = LeaseDesk(self.broker, settings)
+        self._endpoints: list[Endpoint] = []
+        self._tasks: list[asyncio.Task[None]] = []
+
+    def _queue(self) -> FairQueue:
+        workers = self._settings.workers or self._cpu.threads
+        capacity = Resources(workers, self._memory.limit_bytes)
+        return FairQueue(capacity, QueueBounds(total=self._settings.queue_length))
+
+    def _worker_setup(self) -> dict[str, Any]:
+        settings = self._settings
+        return {
+            "memory_bytes": self._memory.limit_bytes,
+            "threads": self._cpu.threads,
+            "shots_max": settings.shots_max,
+            "reading": {
+                "max_bytes": settings.payload_max,
+                "max_gates": settings.gates_max,
+                "max_qubits": settings.qubits_max,
+            },
+        }
+
+    async def run(self) -> None:
+        """Serve until asked to stop.
+
+        Raises:
+            QuantainerError: If the daemon cannot start.
+        """
+        loop = asyncio.get_running_loop()
+        for number in (signal.SIGTERM, signal.SIGINT):
+            loop.add_signal_handler(number, self._stopping.set)
+        try:
+            await self._start()
+            notify_systemd("READY=1")
+            await self._stopping.wait()
+            notify_systemd("STOPPING=1")
+        finally:
+            self._close()
+
+    async def _start(self) -> None:
+        self._pool.start()
+        await self.broker.load_targets()
+        recovered = events.BrokerRestarted(
+            leases=tuple(self._store.open_leases()),
+            jobs=tuple(self._store.live_jobs()),
+            at=time.time(),
+        )
+        self._driver.handle(recovered)
+        self._desk.recover()
+        self._listen()
+        self._write_devices()
+        loop = asyncio.get_running_loop()
+        self._tasks = [
+            loop.create_task(self._desk.sweep()),
+            loop.create_task(self._checkpoint()),
+        ]
+        gc.collect()
+        gc.freeze()
+
+    def _listen(self) -> None:
+        settings = self._settings
+        limits = Bounds(settings.lease_connections, settings.slow_reader_timeout)
+        group = settings.socket_group
+        device = Endpoint(
+            self._runtime / "dev" / "qvm.sock",
+            mode=0o666,
+            group=None,
+            admit=self._admit_container,
+            operations=Operations(self.broker),
+            bounds=limits,
+        )
+        host = Endpoint(
+            self._runtime / HOST_SOCKET,
+            mode=0o660 if group else 0o600,
+            group=group,
+            admit=self._admit_host,
+            operations=Operations(self.broker, self._desk, self._status, self._stopping.set),
+            bounds=limits,
+        )
+        self._endpoints = [device, host]
+        self._desk.on_closed = self._drop
+
+    def _drop(self, lease: Lease) -> None:
+        for endpoint in self._endpoints:
+            endpoint.drop(lease.id)
+
+    def _admit_container(self, peer: Peer) -> Session:
+        lease = self._desk.lease_of(peer)
+        if lease is None:
+            raise QuantainerError(
+                "no_lease",
+                "The calling process belongs to no container with a quantum device.",
+                hint="Start the container with --device quantainer.dev/qpu=qsim.",
+            )
+        return self.broker.session(lease)
+
+    def _admit_host(self, peer: Peer) -> Session:
+        if not self._desk.on_host(peer):
+            raise QuantainerError(
+                "forbidden",
+                "This socket serves processes of the host; the caller is in a container.",
+                hint="In a container use /dev/quantum/qvm.sock.",
+            )
+        return self.broker.host_session(peer.uid, operator=peer.uid in (0, os.geteuid()))
+
+    def _status(self) -> dict[str, Any]:
+        return {
+            "settings": self._resolved.to_dict(),
+            "cpu": {
+                "threads": self._cpu.threads,
+                "source": self._cpu.source,
+                "warnings": list(self._cpu.warnings),
+            },
+            "memory": {
+                "limit_bytes": self._memory.limit_bytes,
+                "source": self._memory.source,
+            },
+            "sockets": {
+                "host": str(self._runtime / HOST_SOCKET),
+                "device": str(self._runtime / "dev" / "qvm.sock"),
+            },
+            "backends": [target.summary() for target in self.broker.targets.values()],
+        }
+
+    def _write_devices(self) -> None:
+        """Write what containers see in /dev/quantum/devices.json: whole or not at all."""
+        facts = [target.summary() for target in self.broker.targets.values()]
+        path = self._runtime / "dev" / "devices.json"
+        partial = path.with_suffix(".json.new")
+        partial.write_text(json.dumps({"version": 1, "devices": facts}, indent=1) + "\n")
+        partial.chmod(0o644)
+        partial.replace(path)
+
+    async def _checkpoint(self) -> None:
+        """Move the store's log into its database, off the loop."""
+        loop = asyncio.get_running_loop()
+        while True:
+            await asyncio.sleep(_CHECKPOINT_SECONDS)
+            try:
+                await loop.run_in_executor(None, self._store.checkpoint)
+            except QuantainerError as error:
+                log.warning("%s", error)
+
+    def _close(self) -> None:
+        for task in self._tasks:
+            task.cancel()
+        for endpoint in self._endpoints:
+            endpoint.close()
+        self._desk.close_all()
+        self._pool.close()
+        self._driver.close()
+        with contextlib.suppress(QuantainerError):
+            self._store.close()
+
+
+def _warn(cpu: CpuGrant, memory: MemoryGrant) -> None:
+    log.info("threads: %d (%s)", cpu.threads, cpu.source)
+    log.info("memory for jobs: %d MiB (%s)", memory.limit_bytes >> 20, memory.source)
+    for warning in cpu.warnings:
+        log.warning("%s", warning)
+
+
+def _make_runtime(runtime: Path) -> None:
+    """Make the runtime directory, and refuse one that another user could have planted.
+
+    Raises:
+        QuantainerError: ``invalid_option``.
+    """
+    with _as_refusal(runtime, "runtime_dir"):
+        runtime.mkdir(mode=0o755, parents=True, exist_ok=True)
+        status = runtime.lstat()
+        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
+            raise QuantainerError(
+                "invalid_option",
+                f"{runtime} belongs to another user.",
+                hint="Set runtime_dir to a directory of your own.",
+            )
+        if status.st_uid == os.geteuid():
+            runtime.chmod(0o755)
+        (runtime / "dev").mkdir(mode=0o755, exist_ok=True)
+        (runtime / "dev").chmod(0o755)
+
+
+@contextlib.contextmanager
+def _as_refusal(path: Path, setting: str) -> Iterator[None]:
+    try:
+        yield
+    except OSError as error:
+        raise QuantainerError(
+            "invalid_option",
+            f"{error.filename or path}: {error.strerror}.",
+            hint=f"Set {setting} to a directory that this user can write.",
+        ) from None
+
+
+def _refuse_second(path: Path) -> None:
+    """Refuse to take the sockets of a broker that runs.
+
+    Raises:
+        QuantainerError: ``invalid_option``.
+    """
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return
+    raise QuantainerError(
+        "invalid_option",
+        f"A broker answers on {path} already.",
+        hint="Stop it with 'quantainer down', or set runtime_dir to another directory.",
+    )
+
+
+def notify_systemd(state: str) -> None:
+    """Tell systemd where this service stands, if it started it."""
+    address = os.environ.get("NOTIFY_SOCKET", "")
+    if address[:1] not in ("/", "@"):
+        return
+    sender = socket.socket(socket.AF_UNIX, socket.SOCK_DGRAM | socket.SOCK_CLOEXEC)
+    with sender, contextlib.suppress(OSError):
+        sender.sendto(state.encode(), address.replace("@", "\0", 1))
+
+
+def serve(resolved: Resolved) -> None:
+    """Run the daemon in this process until it is asked to stop.
+
+    Raises:
+        QuantainerError: If it cannot start.
+    """
+    settings: Settings = resolved.values
+    logging.basicConfig(
+        level=settings.log_level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s"
+    )
+    _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
+    asyncio.run(_main(resolved))
+
+
+async def _main(resolved: Resolved) -> None:
+    await Daemon(resolved).run()

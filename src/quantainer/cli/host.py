@@ -1,0 +1,54 @@
+"""Host: how commands reach the broker of this node."""
+
+from __future__ import annotations
+
+import json
+import os
+from pathlib import Path
+from typing import Any
+
+import typer
+
+from quantainer.broker.configuration import load
+from quantainer_client.channel import Channel
+from quantainer_client.payload import resolve
+
+__all__ = ["CALL_TIMEOUT", "ask", "host_socket", "open_channel", "print_json"]
+
+CALL_TIMEOUT = 30.0
+
+
+def host_socket() -> Path:
+    """Return the broker's socket: ``QUANTAINER_SOCKET``, or the configured runtime directory's.
+
+    Raises:
+        QuantainerError: If the configuration cannot be read.
+    """
+    named = os.environ.get("QUANTAINER_SOCKET")
+    if named:
+        return Path(named)
+    return Path(load().values.runtime_dir) / "broker.sock"
+
+
+def open_channel(path: Path | None = None) -> Channel:
+    """Return a channel to the broker."""
+    return Channel(str(path or host_socket()), CALL_TIMEOUT)
+
+
+def ask(op: str, *, timeout: float = CALL_TIMEOUT, **fields: Any) -> dict[str, Any]:
+    """Ask the broker of this node and return its reply, lists from the memfd put in their place.
+
+    Raises:
+        QuantainerError: What the broker replies, or ``broker_unavailable``.
+    """
+    channel = open_channel()
+    try:
+        reply, payload = channel.round_trip(op, fields, None, timeout)
+    finally:
+        channel.close()
+    return {name: resolve(value, payload, name) for name, value in reply.items()}
+
+
+def print_json(value: Any) -> None:
+    """Print facts for programs."""
+    typer.echo(json.dumps(value, indent=2, ensure_ascii=False))

@@ -1,0 +1,68 @@
+"""``quantainer status``: show the broker, its limits and its settings."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from quantainer.cli.host import ask, print_json
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def status(
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    show_settings: Annotated[
+        bool, typer.Option("--settings", help="Show every setting and where it came from.")
+    ] = False,
+) -> None:
+    """Show the broker, its limits and its settings."""
+    facts = ask("status")
+    for envelope in ("v", "id", "ok"):
+        facts.pop(envelope, None)
+    if as_json:
+        print_json(facts)
+        return
+    for name, value in _lines(facts):
+        typer.echo(f"{name:<12}{value}")
+    if show_settings:
+        typer.echo()
+        for key, setting in facts["settings"].items():
+            typer.echo(f"{key:<24}{setting['value']!s:<28}{setting['source']}")
+
+
+def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
+    workers = facts["workers"]
+    busy = sum(1 for process in workers["processes"] if process["state"] == "executing")
+    queue, cpu, memory = facts["queue"], facts["cpu"], facts["memory"]
+    lines = [
+        ("broker", f"{facts['version']}, process {facts['pid']}, up {_since(facts['started_at'])}"),
+        ("socket", facts["sockets"]["host"]),
+        ("device", facts["sockets"]["device"]),
+        (
+            "backends",
+            ", ".join(backend["name"] for backend in facts["backends"][:6])
+            + (f" and {len(facts['backends']) - 6} more" if len(facts["backends"]) > 6 else ""),
+        ),
+        ("threads", f"{cpu['threads']} ({cpu['source']})"),
+        ("memory", f"{memory['limit_bytes'] / 2**30:.1f} GiB for jobs ({memory['source']})"),
+        ("workers", f"{busy} of {workers['size']} executing, {workers['deaths']} died"),
+        ("jobs", f"{queue['running']} running, {queue['waiting']} waiting"),
+        ("leases", str(len(facts["leases"]))),
+    ]
+    return lines + [("warning", warning) for warning in cpu["warnings"]]
+
+
+def _since(started: float) -> str:
+    seconds = max(0, int(time.time() - started))
+    days, rest = divmod(seconds, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, seconds = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h"
+    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

@@ -1,0 +1,100 @@
+"""``quantainer submit``: run a circuit file on this node."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+
+from quantainer.cli.host import host_socket, print_json
+from quantainer_client.connection import Connection
+from quantainer_client.errors import QuantainerError
+from quantainer_client.result import Result
+from quantainer_client.submission import Pub
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def submit(
+    file: Annotated[str, typer.Argument(help="Circuit file, or - for standard input.")],
+    shots: Annotated[str, typer.Option(help="Number of shots.")] = "1024",
+    backend: Annotated[str, typer.Option("--backend", "-B", help="Device to use.")] = "qsim",
+    seed: Annotated[str | None, typer.Option(help="Integer from 0 to 2⁶³ − 1.")] = None,
+    method: Annotated[str | None, typer.Option(help="Simulation method.")] = None,
+    engine: Annotated[str | None, typer.Option(help="Simulation engine.")] = None,
+    precision: Annotated[str | None, typer.Option(help="single or double.")] = None,
+    priority: Annotated[int, typer.Option(help="Among your own jobs; higher is sooner.")] = 0,
+    timeout: Annotated[float | None, typer.Option(help="Seconds for the job.")] = None,
+    circuit_format: Annotated[
+        str | None, typer.Option("--format", help="Format; found by content if absent.")
+    ] = None,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+) -> None:
+    """Run a circuit file and print what was measured."""
+    data = _read(file)
+    options = {"method": method, "engine": engine, "precision": precision}
+    pub = Pub(data, format=circuit_format, name="" if file == "-" else Path(file).name)
+    with Connection(str(host_socket())) as connection:
+        result = _wait(
+            connection,
+            pub,
+            backend=backend,
+            shots=_integer(shots, "invalid_shots", "shots"),
+            seed=None if seed is None else _integer(seed, "invalid_seed", "seed"),
+            priority=priority,
+            timeout=timeout,
+            options={name: value for name, value in options.items() if value is not None},
+        )
+    if as_json:
+        print_json(result_fields(result))
+        return
+    from quantainer.cli.histogram import print_result
+
+    print_result(result_fields(result))
+
+
+def _read(file: str) -> bytes:
+    try:
+        return typer.get_binary_stream("stdin").read() if file == "-" else Path(file).read_bytes()
+    except OSError as error:
+        raise QuantainerError("invalid_circuit", f"{file}: {error.strerror}.") from None
+
+
+def _integer(text: str, code: str, what: str) -> int:
+    """Return an option's integer; what is none is refused like a wrong value, not as misuse."""
+    try:
+        return int(text)
+    except ValueError:
+        raise QuantainerError(code, f"--{what} takes an integer, not {text!r}.") from None
+
+
+def _wait(connection: Connection, pub: Pub, **fields: Any) -> Result:
+    """Run and, on a terminal, show that work goes on."""
+    from rich.console import Console
+
+    console = Console(stderr=True)
+    if not console.is_terminal:
+        return connection.run(pub, **fields)
+    with console.status("Running …"):
+        return connection.run(pub, **fields)
+
+
+def result_fields(result: Result) -> dict[str, Any]:
+    """Return a one-circuit result as the JSON that ``--json`` prints."""
+    entry = result[0]
+    metadata = dict(entry.metadata)
+    return {
+        "job": result.job,
+        "backend": metadata.get("backend"),
+        "method": metadata.get("method"),
+        "shots": entry.shots,
+        "counts": entry.counts(),
+        "registers": [
+            {"name": register.name, "bits": register.bits} for register in entry.registers.values()
+        ],
+        "metadata": metadata,
+    }

@@ -1,0 +1,77 @@
+"""``quantainer top``: watch jobs and leases live."""
+
+from __future__ import annotations
+
+import time
+from typing import Annotated, Any
+
+import typer
+
+from quantainer.cli.host import ask
+
+__all__ = ["app"]
+
+app = typer.Typer(add_completion=False)
+
+
+@app.command()
+def top(
+    interval: Annotated[float, typer.Option(help="Seconds between looks.", min=0.1)] = 1.0,
+    once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
+) -> None:
+    """Watch jobs and leases live; Ctrl-C ends it."""
+    from rich.console import Console
+    from rich.live import Live
+
+    console = Console()
+    if once or not console.is_terminal:
+        console.print(_view(ask("status"), ask("jobs", limit=15)["jobs"]))
+        return
+    with Live(console=console, screen=True, auto_refresh=False) as live:
+        while True:
+            live.update(_view(ask("status"), ask("jobs", limit=15)["jobs"]), refresh=True)
+            time.sleep(interval)
+
+
+def _view(status: dict[str, Any], latest: list[dict[str, Any]]) -> Any:
+    from rich.console import Group
+    from rich.text import Text
+
+    from quantainer.cli.jobs import table
+
+    queue, workers = status["queue"], status["workers"]
+    states = [process["state"] for process in workers["processes"]]
+    head = (
+        f"quantainer {status['version']}   "
+        f"{queue['running']} running, {queue['waiting']} waiting   "
+        f"workers {states.count('executing')}/{workers['size']}   "
+        f"free {queue['free_memory_bytes'] / 2**30:.1f} GiB   "
+        f"{time.strftime('%H:%M:%S')}"
+    )
+    live = {job["job"] for job in status["jobs"]}
+    recent = [job for job in latest if job["job"] not in live]
+    return Group(
+        Text(head, style="bold"),
+        Text(),
+        _leases(status),
+        Text(),
+        table(status["jobs"][:20] + recent),
+    )
+
+
+def _leases(status: dict[str, Any]) -> Any:
+    from rich.table import Table
+
+    listed = Table(box=None, header_style="bold")
+    for heading in ("lease", "tenant", "state", "devices", "jobs"):
+        listed.add_column(heading)
+    for lease in status["leases"][:20]:
+        jobs = [job for job in status["jobs"] if job["lease"] == lease["id"]]
+        listed.add_row(
+            lease["id"],
+            str(lease["tenant"])[:24],
+            lease["state"],
+            ",".join(lease["backends"]),
+            str(len(jobs)),
+        )
+    return listed

@@ -1,0 +1,244 @@
+"""Leases: opened when a container is created, tied to it by the kernel, ended when it is gone."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import os
+import secrets
+import time
+from collections.abc import Callable, Coroutine
+from pathlib import Path
+from typing import Any
+
+from quantainer.broker.broker import Broker
+from quantainer.broker.requests import LeaseOpen, LeaseRequest
+from quantainer.broker.resources import Memberships
+from quantainer.core.lease import Anchor, Lease, LeaseLimits, LeaseState
+from quantainer.core.settings import Settings
+from quantainer.device.identity import Namespaces, Peer, anchors_of, container_cgroup, identify
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["LeaseDesk"]
+
+log = logging.getLogger("quantainer.leases")
+
+_SWEEP_SECONDS = 5.0
+
+
+class LeaseDesk:
+    """Opens and closes leases, and watches the first process of each container."""
+
+    def __init__(self, broker: Broker, settings: Settings) -> None:
+        self._broker = broker
+        self._settings = settings
+        self._own = Namespaces.of("self")
+        own_groups = Memberships.parse(Path("/proc/self/cgroup").read_text(encoding="utf-8"))
+        self._own_cgroup = container_cgroup(own_groups)
+        self._watches: dict[str, int] = {}
+        self._endings: dict[str, asyncio.Future[None]] = {}
+        self._tasks: set[asyncio.Task[None]] = set()
+        broker.driver.lease_closed = self._lease_closed
+        self.on_closed: Callable[[Lease], None] = lambda _: None
+
+    # Who belongs to which lease
+
+    def lease_of(self, peer: Peer) -> Lease | None:
+        """Return the lease of the container a process lives in."""
+        for anchor in anchors_of(peer):
+            lease = self._broker.driver.lifecycle.lease_at(anchor)
+            if lease is not None:
+                return lease
+        return None
+
+    def on_host(self, peer: Peer) -> bool:
+        """Tell whether a process lives in the broker's own namespaces and in no container."""
+        return peer.on_host(self._own) and self.lease_of(peer) is None
+
+    # Open and close
+
+    def open(self, request: LeaseOpen) -> Lease:
+        """Open a lease for a container that is being created.
+
+        Raises:
+            QuantainerError: ``bad_request`` if nothing tells the container from the host, or as
+                the broker refuses.
+        """
+        peer = None if request.pid is None else self._process(request.pid)
+        limits = request.limits
+        lease = Lease(
+            id=secrets.token_hex(8),
+            tenant=request.tenant or request.container,
+            anchor=self._anchor(request, peer),
+            backends=tuple(request.backends),
+            mode=request.mode,
+            limits=LeaseLimits(
+                qubits=limits.qubits,
+                memory_bytes=limits.memory_bytes,
+                concurrent_jobs=limits.concurrent_jobs or self._settings.lease_concurrent_jobs,
+                queued_jobs=limits.queued_jobs or self._settings.lease_queued_jobs,
+                shots_per_second=limits.shots_per_second,
+            ),
+            container=request.container,
+            image=request.image,
+            annotations=dict(request.annotations),
+            environment=dict(request.environment),
+            created_at=time.time(),
+        )
+        self._broker.open_lease(lease)
+        if request.pid is not None:
+            self._watch(lease.id, request.pid)
+        return lease
+
+    @staticmethod
+    def _process(pid: int) -> Peer:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            raise QuantainerError("bad_request", f"There is no process {pid}.") from None
+        try:
+            return identify(pidfd, pid, -1, -1)
+        finally:
+            os.close(pidfd)
+
+    def _anchor(self, request: LeaseOpen, peer: Peer | None) -> Anchor:
+        cgroup = request.cgroup if peer is None else peer.cgroup
+        if request.anchor == "cgroup" and cgroup is not None and not self._is_ours(cgroup):
+            return Anchor("cgroup", cgroup)
+        if peer is not None and peer.pid_namespaces and peer.pid_namespaces[0] != self._own.pid:
+            return Anchor("pidns", str(peer.pid_namespaces[0]))
+        raise QuantainerError(
+            "bad_request",
+            "Nothing tells this container's processes from those of the host: it has neither a "
+            "control group nor a pid namespace of its own.",
+            hint="Start it without --pid host, or with a control group of its own.",
+        )
+
+    def _is_ours(self, cgroup: str) -> bool:
+        """Tell whether the broker itself lives in or below a control group."""
+        return cgroup == "/" or f"{self._own_cgroup}/".startswith(f"{cgroup}/")
+
+    def find(self, request: LeaseRequest) -> Lease:
+        """Return the open lease that is meant.
+
+        Raises:
+            QuantainerError: ``no_lease``.
+        """
+        leases = self._broker.driver.lifecycle.leases
+        if request.lease is not None and request.lease in leases:
+            return leases[request.lease]
+        if request.container is not None:
+            for lease in leases.values():
+                if lease.container == request.container:
+                    return lease
+        raise QuantainerError("no_lease", "There is no such lease.")
+
+    async def close(self, request: LeaseRequest) -> None:
+        """End a lease; returns when nothing of it runs and all it measured is durable.
+
+        A lease that has ended already is no error: the container's end is seen in several ways.
+        """
+        try:
+            lease = self.find(request)
+        except QuantainerError:
+            return
+        await self._end(lease.id, drain=request.drain)
+
+    async def _end(self, lease_id: str, *, drain: bool) -> None:
+        ending = self._endings.setdefault(lease_id, asyncio.get_running_loop().create_future())
+        self._broker.container_stopping(lease_id, drain=drain)
+        try:
+            await asyncio.wait_for(asyncio.shield(ending), self._settings.stop_grace)
+        except TimeoutError:
+            self._broker.container_stopped(lease_id)
+            await ending
+
+    def _lease_closed(self, lease: Lease) -> None:
+        self._unwatch(lease.id)
+        ending = self._endings.pop(lease.id, None)
+        if ending is not None and not ending.done():
+            ending.set_result(None)
+        self.on_closed(lease)
+
+    # Watching
+
+    def _watch(self, lease_id: str, pid: int) -> bool:
+        try:
+            pidfd = os.pidfd_open(pid)
+        except OSError:
+            return False
+        self._watches[lease_id] = pidfd
+        asyncio.get_running_loop().add_reader(pidfd, self._first_process_ended, lease_id)
+        return True
+
+    def _unwatch(self, lease_id: str) -> None:
+        pidfd = self._watches.pop(lease_id, None)
+        if pidfd is not None:
+            asyncio.get_running_loop().remove_reader(pidfd)
+            os.close(pidfd)
+
+    def _first_process_ended(self, lease_id: str) -> None:
+        self._unwatch(lease_id)
+        lease = self._broker.driver.lifecycle.leases.get(lease_id)
+        if lease is None:
+            return
+        pid = self._living().get(lease.anchor)
+        if pid is None or not self._watch(lease_id, pid):
+            log.info("container of lease %s has ended", lease_id)
+            self._spawn(self._end(lease_id, drain=True))
+
+    def recover(self) -> None:
+        """After a restart: watch containers that still run, end the leases of those that do not."""
+        self._sweep(set())
+
+    async def sweep(self) -> None:
+        """End leases whose container vanished without anyone saying so; runs for ever."""
+        while True:
+            await asyncio.sleep(_SWEEP_SECONDS)
+            fresh = {
+                lease.id
+                for lease in self._broker.driver.lifecycle.leases.values()
+                if lease.state is LeaseState.CREATED
+            }
+            self._sweep(fresh)
+
+    def _sweep(self, spared: set[str]) -> None:
+        unwatched = [
+            lease
+            for lease in self._broker.driver.lifecycle.leases.values()
+            if lease.anchor.kind != "uid"
+            and lease.id not in self._watches
+            and lease.id not in spared
+            and lease.state is not LeaseState.STOPPING
+        ]
+        if not unwatched:
+            return
+        living = self._living()
+        for lease in unwatched:
+            pid = living.get(lease.anchor)
+            if pid is None or not self._watch(lease.id, pid):
+                log.info("container of lease %s is gone", lease.id)
+                self._spawn(self._end(lease.id, drain=True))
+
+    def _living(self) -> dict[Anchor, int]:
+        """Return for each anchor on this machine the oldest process that stands there."""
+        found: dict[Anchor, int] = {}
+        pids = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
+        for pid in pids:
+            try:
+                peer = self._process(pid)
+            except (QuantainerError, OSError):
+                continue
+            for anchor in anchors_of(peer):
+                found.setdefault(anchor, pid)
+        return found
+
+    def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
+        task = asyncio.get_running_loop().create_task(ending)
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    def close_all(self) -> None:
+        """Stop watching; leases stay open for the next broker."""
+        for lease_id in list(self._watches):
+            self._unwatch(lease_id)
