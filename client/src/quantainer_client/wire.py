@@ -41,6 +41,11 @@ MAX_MESSAGE = 65_536
 """Bytes of one message; whatever is larger travels in a memfd."""
 MAX_ID = 2**63 - 1
 _ROOM_FOR_FDS = socket.CMSG_SPACE(4 * 4)  # more than the one allowed, so that a second is seen
+# Plain integers: arithmetic on the socket module's flags costs microseconds each time.
+_NOSIGNAL = int(socket.MSG_NOSIGNAL)
+_CLOEXEC = int(socket.MSG_CMSG_CLOEXEC)
+_CUT = int(socket.MSG_TRUNC)
+_CUT_ANCILLARY = int(socket.MSG_CTRUNC)
 
 
 # --- Messages -------------------------------------------------------------------------------------
@@ -232,10 +237,10 @@ def send(sock: socket.socket, packet: bytes, fd: Optional[int] = None, flags: in
         OSError: As the socket gives it, such as ``BlockingIOError`` and ``BrokenPipeError``.
     """
     if fd is None:
-        sock.send(packet, flags | socket.MSG_NOSIGNAL)
+        sock.send(packet, flags | _NOSIGNAL)
         return
     rights = [(socket.SOL_SOCKET, socket.SCM_RIGHTS, array("i", [fd]))]
-    sock.sendmsg([packet], rights, flags | socket.MSG_NOSIGNAL)
+    sock.sendmsg([packet], rights, flags | _NOSIGNAL)
 
 
 def receive(sock: socket.socket, flags: int = 0) -> Tuple[bytes, Optional[int]]:
@@ -248,13 +253,13 @@ def receive(sock: socket.socket, flags: int = 0) -> Tuple[bytes, Optional[int]]:
         OSError: As the socket gives it.
     """
     packet, ancillary, message_flags, _ = sock.recvmsg(
-        MAX_MESSAGE, _ROOM_FOR_FDS, flags | socket.MSG_CMSG_CLOEXEC
+        MAX_MESSAGE, _ROOM_FOR_FDS, flags | _CLOEXEC
     )
     fds = _descriptors(ancillary) if ancillary else []
-    if message_flags & socket.MSG_TRUNC:
+    if message_flags & _CUT:
         _close(fds)
         raise QuantainerError("too_large", "The message is too large.", limit=MAX_MESSAGE)
-    if message_flags & socket.MSG_CTRUNC or len(fds) > 1:
+    if message_flags & _CUT_ANCILLARY or len(fds) > 1:
         _close(fds)
         raise QuantainerError(
             "bad_request", "A message may carry at most one file descriptor.", limit=1

@@ -1,0 +1,128 @@
+"""Tasks: what a tape asks of the device, and its results from what comes back."""
+
+from __future__ import annotations
+
+import numpy as np
+
+from quantainer_client.pennylane import samples, values
+from quantainer_client.pennylane.encode import Encoder
+from quantainer_client.pennylane.runs import Run
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Sequence, Tuple, Union
+
+    from quantainer_client.result import PubResult, Register
+
+    Place = Tuple[PubResult, int]
+    Task = Union["ExactTask", "SampledTask"]
+
+__all__ = ["ExactTask", "SampledTask", "task_of"]
+
+_FINAL, _MID = "final", "mid"
+
+
+def task_of(tape: Any, device_wires: Any) -> Task:
+    """Return what a preprocessed tape asks of the device."""
+    wires = [wire for wire in device_wires or tape.wires if wire in tape.wires]
+    return SampledTask(tape, wires) if tape.shots else ExactTask(tape, wires)
+
+
+class SampledTask:
+    """A tape with shots: one run, from whose samples every measurement is taken."""
+
+    def __init__(self, tape: Any, wires: Sequence[Any]) -> None:
+        self._tape = tape
+        encoder = Encoder(wires)
+        encoder.apply(tape.operations)
+        encoder.apply(samples.rotations_of(tape.measurements))
+        self._wires = samples.measured_wires(tape.measurements, wires)
+        if self._wires:
+            encoder.measure(self._wires, _FINAL)
+        encoder.close(_MID)
+        self._mid_measured = list(encoder.mid_measured)
+        self.runs = [Run(encoder.columns, tape.shots.total_shots)]
+
+    def read(self, places: Sequence[Place]) -> Any:
+        """Return the tape's results: one for each measurement, for each part of its shots."""
+        ((entry, row),) = places
+        bits = _bits(entry.registers.get(_FINAL), entry.shots, row)
+        mid = _bits(entry.registers.get(_MID), entry.shots, row)
+        valid = np.ones(entry.shots, dtype=bool)
+        for column, measurement in enumerate(self._mid_measured):
+            if measurement.postselect is not None:
+                valid &= mid[:, column] == measurement.postselect
+        parts = tuple(
+            self._values(bits[lower:upper], mid[lower:upper], valid[lower:upper])
+            for lower, upper in self._tape.shots.bins()
+        )
+        return parts if self._tape.shots.has_partitioned_shots else parts[0]
+
+    def _values(self, bits: Any, mid: Any, valid: Any) -> Any:
+        """Return the measurements' values; shots that postselection discards do not count."""
+        mid = mid[valid]
+        mid_bits = {m: mid[:, column] for column, m in enumerate(self._mid_measured)}
+        return _unwrapped(
+            [
+                samples.value_of(measurement, bits[valid], self._wires, mid_bits)
+                for measurement in self._tape.measurements
+            ]
+        )
+
+
+class ExactTask:
+    """A tape without shots: expectation values of Pauli observables.
+
+    Probabilities in the eigenbasis of an observable need a run of their own, with the gates that
+    turn that basis into the computational one; everything else shares one run.
+    """
+
+    def __init__(self, tape: Any, wires: Sequence[Any]) -> None:
+        self._tape = tape
+        self._spans: List[Tuple[int, int, int]] = []  # run, first and last observable
+        shared: List[Any] = []
+        self.runs: List[Run] = []
+        own: List[Run] = []
+        for measurement in tape.measurements:
+            observables = values.observables_of(measurement, wires)
+            rotations = values.rotations_of(measurement)
+            if rotations:
+                own.append(self._run([*tape.operations, *rotations], wires, observables))
+                self._spans.append((len(own), 0, len(observables)))
+            else:
+                self._spans.append((0, len(shared), len(shared) + len(observables)))
+                shared += observables
+        self.runs = [self._run(tape.operations, wires, shared), *own] if shared else own
+        self._first = 0 if shared else 1
+
+    def read(self, places: Sequence[Place]) -> Any:
+        """Return the tape's results: one for each measurement."""
+        evs = []
+        for entry, row in places:
+            width = len(entry.evs) // entry.rows
+            evs.append(np.array(entry.evs[row * width : (row + 1) * width]))
+        return _unwrapped(
+            [
+                values.value_of(measurement, evs[run - self._first][first:last])
+                for measurement, (run, first, last) in zip(self._tape.measurements, self._spans)
+            ]
+        )
+
+    @staticmethod
+    def _run(operations: Sequence[Any], wires: Sequence[Any], observables: List[Any]) -> Run:
+        encoder = Encoder(wires)
+        encoder.apply(operations)
+        return Run(encoder.columns, None, observables)
+
+
+def _bits(register: Union[Register, None], shots: int, row: int) -> Any:
+    """Return ``int[shots, bits]`` of a register, no columns where there is none."""
+    if register is None:
+        return np.zeros((shots, 0), dtype=np.int64)
+    packed = np.frombuffer(register.row(row), dtype=np.uint8).reshape(shots, register.bytes)
+    bits = np.unpackbits(packed, axis=1, count=register.bits, bitorder="little")
+    return bits.astype(np.int64)
+
+
+def _unwrapped(results: List[Any]) -> Any:
+    return results[0] if len(results) == 1 else tuple(results)
