@@ -72,7 +72,7 @@ def _register(samples: NDArray[np.uint8], bits: list[int], clbits: int) -> NDArr
     first, end, width = bits[0], bits[0] + len(bits), registers.width(len(bits))
     if first % 8 or bits != list(range(first, end)):
         unpacked = np.unpackbits(samples, axis=-1, bitorder="little")[:, :, bits]
-        return np.packbits(unpacked, axis=-1, bitorder="little")
+        return np.ascontiguousarray(np.packbits(unpacked, axis=-1, bitorder="little"))
     data = np.ascontiguousarray(samples[:, :, first // 8 : first // 8 + width])
     if len(bits) % 8 and end < clbits:
         data = data.copy()
