@@ -289,9 +289,11 @@ def _check_sampling(pub: Pub, program: Program) -> None:
 def _unwritten_notes(pub: Pub, program: Program) -> list[str]:
     if pub.observables:
         return []
-    names = [name for bit, name in enumerate(_bit_names(pub)) if bit not in program.written]
-    if not names:
+    unwritten = [bit for bit in range(pub.facts.clbits) if bit not in program.written]
+    if not unwritten:
         return []
+    known = _bit_names(pub)
+    names = [known[bit] for bit in unwritten]
     more = f" and {len(names) - 4} more" if len(names) > 4 else ""
     return [f"no measurement writes bit {', '.join(names[:4])}{more}: always 0"]
 

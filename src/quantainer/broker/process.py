@@ -22,6 +22,7 @@ from quantainer_client.errors import QuantainerError
 __all__ = ["Answer", "Task", "WorkerProcess"]
 
 _WARM_CIRCUITS = 256
+_DONTWAIT = int(socket.MSG_DONTWAIT)
 
 
 @dataclass(frozen=True, slots=True)
@@ -153,7 +154,7 @@ class WorkerProcess:
 
     def _receive(self) -> None:
         try:
-            packet, fd = wire.receive(self._connection, socket.MSG_DONTWAIT)
+            packet, fd = wire.receive(self._connection, _DONTWAIT)
         except BlockingIOError:
             return
         except (OSError, QuantainerError):

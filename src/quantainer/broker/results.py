@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import OrderedDict
 from typing import Any
 
 import numpy as np
@@ -17,6 +18,29 @@ __all__ = ["LOOSE", "add_result", "registers_of"]
 
 LOOSE = ""
 """Name of the register that holds classical bits outside every register of the circuit."""
+
+
+class _Layouts:
+    """Registers of the circuits met lately: a circuit is run again and again."""
+
+    def __init__(self) -> None:
+        self._known: OrderedDict[int, tuple[QuantumCircuit, list[tuple[str, list[int]]]]] = (
+            OrderedDict()
+        )
+
+    def of(self, program: QuantumCircuit) -> list[tuple[str, list[int]]]:
+        known = self._known.get(id(program))
+        if known is not None and known[0] is program:
+            return known[1]
+        layout = registers_of(program)
+        self._known[id(program)] = program, layout
+        if len(self._known) > _LAYOUTS:
+            self._known.popitem(last=False)
+        return layout
+
+
+_LAYOUTS = 64
+_layouts = _Layouts()
 
 
 def registers_of(program: QuantumCircuit) -> list[tuple[str, list[int]]]:
@@ -51,7 +75,7 @@ def add_result(
     if result.samples is None:
         raise TypeError("a backend returned neither samples nor expectation values")
     columns = []
-    for name, bits in registers_of(pub.circuit.program):
+    for name, bits in _layouts.of(pub.circuit.program):
         data = _register(result.samples, bits, pub.facts.clbits)
         offset = payload.append(data)
         entry["registers"].append(

@@ -20,6 +20,13 @@ from quantainer_client.payload import Payload, map_payload
 __all__ = ["Connection", "Packet", "pack"]
 
 _SCM_CREDENTIALS = 2
+# Plain integers: arithmetic on the socket module's flags costs microseconds each time.
+_DONTWAIT = int(socket.MSG_DONTWAIT)
+_RECEIVE = int(socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC)
+_CUT = int(socket.MSG_TRUNC)
+_CUT_ANCILLARY = int(socket.MSG_CTRUNC)
+_SOL_SOCKET = int(socket.SOL_SOCKET)
+_SCM_RIGHTS = int(socket.SCM_RIGHTS)
 _INT = array.array("i").itemsize
 _ROOM = socket.CMSG_SPACE(4 * _INT) + socket.CMSG_SPACE(12)
 _PACKETS_A_TURN = 16
@@ -133,7 +140,7 @@ class Connection:
     def _send(self, packet: bytes, fd: int | None) -> bool:
         """Send at once; False if the caller does not read."""
         try:
-            wire.send(self._sock, packet, fd, socket.MSG_DONTWAIT)
+            wire.send(self._sock, packet, fd, _DONTWAIT)
         except (BlockingIOError, InterruptedError):
             return False
         except OSError:
@@ -192,25 +199,23 @@ def _receive(sock: socket.socket) -> Packet | None:
     Raises:
         OSError: As the socket gives it.
     """
-    data, ancillary, flags, _ = sock.recvmsg(
-        wire.MAX_MESSAGE, _ROOM, socket.MSG_DONTWAIT | socket.MSG_CMSG_CLOEXEC
-    )
+    data, ancillary, flags, _ = sock.recvmsg(wire.MAX_MESSAGE, _ROOM, _RECEIVE)
     fds = array.array("i")
     pid = 0
     for level, kind, content in ancillary:
-        if level != socket.SOL_SOCKET:
+        if level != _SOL_SOCKET:
             continue
         if kind == _SCM_CREDENTIALS:
             pid = struct.unpack_from("i", content)[0]
-        elif kind == socket.SCM_RIGHTS:
+        elif kind == _SCM_RIGHTS:
             fds.frombytes(content[: len(content) - len(content) % _INT])
     if not data:
         _close(*fds)
         return None
     error = None
-    if flags & socket.MSG_TRUNC:
+    if flags & _CUT:
         error = QuantainerError("too_large", "The message is too large.", limit=wire.MAX_MESSAGE)
-    elif len(fds) > 1 or flags & socket.MSG_CTRUNC:
+    elif len(fds) > 1 or flags & _CUT_ANCILLARY:
         error = QuantainerError(
             "bad_request", "A message may carry at most one file descriptor.", limit=1
         )
