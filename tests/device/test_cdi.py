@@ -65,6 +65,25 @@ def test_hooks_run_isolated_with_an_environment_of_their_own(settings: Settings)
     assert create["args"][create["args"].index("--backend") + 1] == "qsim"
 
 
+def test_hooks_work_as_they_are_written(settings: Settings) -> None:
+    spec = yaml.safe_load(cdi.publish(settings, ["qsim"]).read_text())
+    (delete,) = spec["containerEdits"]["hooks"]
+    create = spec["devices"][0]["containerEdits"]["hooks"][0]
+    state = json.dumps({"id": "f00d", "pid": 4242, "bundle": "/none"})
+    for hook, code in ((create, 1), (delete, 0)):
+        done = subprocess.run(
+            hook["args"],
+            executable=hook["path"],
+            env=dict(entry.split("=", 1) for entry in hook["env"]),
+            input=state,
+            capture_output=True,
+            text=True,
+            check=False,
+        )
+        assert done.returncode == code
+        assert "start it with `quantainer up`" in done.stderr
+
+
 def test_umask_does_not_hide_the_specification(settings: Settings) -> None:  # report 24
     old = os.umask(0o077)
     try:

@@ -1,13 +1,19 @@
-"""One engine for the whole test run."""
+"""One engine and one broker for the whole test run."""
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+import sysconfig
+from collections.abc import Callable, Iterator
+from pathlib import Path
 
 import pytest
 
+from engine import broker as brokers
+from engine.broker import Broker
 from engine.docker import Docker, start
 from engine.host import UnavailableError
+
+DEVICE = ("--device", "quantainer.dev/qpu=qsim")
 
 
 @pytest.fixture(scope="session")
@@ -25,3 +31,40 @@ def docker() -> Iterator[Docker]:
 def base(docker: Docker) -> str:
     """The name of an image with Python 3.11 and no quantum software."""
     return docker.load_base()
+
+
+@pytest.fixture(scope="session")
+def broker(docker: Docker) -> Iterator[Broker]:
+    """A broker whose devices the engine knows."""
+    running = brokers.make(docker.cdi)
+    try:
+        running.start()
+        yield running
+    finally:
+        brokers.remove(running)
+
+
+@pytest.fixture(scope="session")
+def sdk() -> tuple[str, ...]:
+    """Options that give a container the SDKs of the test environment, and nothing of the host's."""
+    packages = sysconfig.get_paths()["purelib"]
+    return ("-v", f"{packages}:/sdk:ro", "-e", "PYTHONPATH=/sdk")
+
+
+@pytest.fixture
+def build(docker: Docker, base: str, tmp_path: Path) -> Iterator[Callable[..., str]]:
+    """Make an image from the base with changes of its configuration, as a Dockerfile would."""
+    made: list[str] = []
+
+    def commit(name: str, *changes: str, command: str = "true") -> str:
+        container = docker("create", base, "sh", "-c", command).stdout.strip()
+        docker("start", "-a", container)
+        flags = [word for change in changes for word in ("--change", change)]
+        docker("commit", *flags, container, f"quantainer-test/{name}")
+        docker("rm", container)
+        made.append(f"quantainer-test/{name}")
+        return made[-1]
+
+    yield commit
+    for image in made:
+        docker("image", "rm", "-f", image, check=False)

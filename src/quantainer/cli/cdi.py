@@ -23,6 +23,7 @@ __all__ = ["app"]
 app = typer.Typer(
     help="Write or list the CDI specification, by which engines know the quantum devices.",
     no_args_is_help=True,
+    add_completion=False,
     rich_markup_mode=None,
 )
 

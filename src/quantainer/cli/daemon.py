@@ -31,6 +31,7 @@ from quantainer.core.capacity import Capacity
 from quantainer.core.lease import Lease
 from quantainer.core.lifecycle import Lifecycle
 from quantainer.core.settings import Resolved, Settings
+from quantainer.device import cdi
 from quantainer.device.endpoint import Bounds, Endpoint
 from quantainer.device.identity import Peer
 from quantainer.device.leases import LeaseDesk
@@ -126,6 +127,7 @@ class Daemon:
         self._desk.recover()
         self._listen()
         self._write_devices()
+        self._describe()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._desk.sweep()),
@@ -198,6 +200,13 @@ class Daemon:
             },
             "backends": [target.summary() for target in self.broker.targets.values()],
         }
+
+    def _describe(self) -> None:
+        """Tell engines of the devices; without it containers get none, but host users go on."""
+        try:
+            log.info("devices described in %s", cdi.publish(self._settings, self.broker.targets))
+        except QuantainerError as error:
+            log.warning("engines know no quantum device: %s", error)
 
     def _write_devices(self) -> None:
         """Write what containers see in /dev/quantum/devices.json: whole or not at all."""

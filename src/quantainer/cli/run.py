@@ -49,7 +49,7 @@ class _Raw(TyperCommand):
         return []
 
 
-app = typer.Typer(rich_markup_mode=None)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command(cls=_Raw, help=HELP, options_metavar="[OPTIONS] IMAGE [COMMAND] [ARG...]")

@@ -37,7 +37,6 @@ __all__ = [
     "read",
     "search_path",
     "specification",
-    "withdraw",
     "write",
 ]
 
@@ -124,7 +123,8 @@ def _create_hook(device: str, places: Places) -> dict[str, Any]:
 
 
 def _hook(name: str, timeout: int, places: Places, *arguments: str) -> dict[str, Any]:
-    command = ["python3", "-I", "-S", f"{places.runtime}/hook.py", *arguments]
+    # Python finds its library by its own name: the whole path, not "python3".
+    command = [places.python, "-I", "-S", f"{places.runtime}/hook.py", *arguments]
     return {
         "hookName": name,
         "path": places.python,
@@ -141,7 +141,8 @@ def _mount(source: Path, target: str, *options: str) -> dict[str, Any]:
 def publish(settings: Settings, backends: Iterable[str]) -> Path:
     """Install hook and client, write the specification, and return its path.
 
-    The broker calls this when it starts and whenever its backends change.
+    The broker calls this when it starts and whenever its backends change. It leaves the file when
+    it stops: then the hook refuses containers and says why, which no engine would.
 
     Raises:
         QuantainerError: ``invalid_option`` naming the folder that cannot be written.
@@ -154,12 +155,6 @@ def publish(settings: Settings, backends: Iterable[str]) -> Path:
         return write(spec, target)
     except OSError as error:
         raise _unwritable(error, target) from None
-
-
-def withdraw(settings: Settings) -> None:
-    """Remove the specification; containers that ask for a device are then refused by the engine."""
-    with suppress(OSError):
-        (Path(settings.cdi_dir) / "quantainer.yaml").unlink()
 
 
 def write(spec: dict[str, Any], target: Path, form: Format | None = None) -> Path:

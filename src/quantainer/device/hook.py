@@ -144,7 +144,7 @@ def podman_config(container: str, bundle: str) -> dict[str, Any]:
         return {}
     entries = read_json(f"{storage}-containers/containers.json")
     image = next(entry["image"] for entry in entries if entry["id"] == container)
-    from binascii import b2a_base64  # noqa: PLC0415 - only Podman needs it
+    from binascii import b2a_base64  # only Podman needs it
 
     blob = b2a_base64(f"sha256:{image}".encode(), newline=False).decode()
     config = read_json(f"{storage}-images/{image}/={blob}").get("config") or {}

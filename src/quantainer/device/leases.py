@@ -66,11 +66,12 @@ class LeaseDesk:
         """
         peer = None if request.pid is None else self._process(request.pid)
         limits = request.limits
+        anchor = self._anchor(request, peer)
         lease = Lease(
             id=secrets.token_hex(8),
             tenant=request.tenant or request.container,
-            anchor=self._anchor(request, peer),
-            backends=tuple(request.backends),
+            anchor=anchor,
+            backends=self._backends(request, anchor),
             mode=request.mode,
             limits=LeaseLimits(
                 qubits=limits.qubits,
@@ -89,6 +90,13 @@ class LeaseDesk:
         if request.pid is not None:
             self._watch(lease.id, request.pid)
         return lease
+
+    def _backends(self, request: LeaseOpen, anchor: Anchor) -> tuple[str, ...]:
+        """Return the devices of a container: each of several has a request of its own."""
+        earlier = self._broker.driver.lifecycle.lease_at(anchor)
+        if earlier is None or earlier.container != request.container:
+            return tuple(request.backends)
+        return tuple(dict.fromkeys([*earlier.backends, *request.backends]))
 
     @staticmethod
     def _process(pid: int) -> Peer:

@@ -16,7 +16,7 @@ HERE = os.path.dirname(os.path.abspath(__file__))
 
 def lease_pythonpath() -> str:
     """Ask the broker what ``PYTHONPATH`` the container was created with; '' if it had none."""
-    import _socket  # noqa: PLC0415 - ``socket`` would cost every start ten milliseconds
+    import _socket  # ``socket`` would cost every start ten milliseconds
 
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
@@ -28,7 +28,7 @@ def lease_pythonpath() -> str:
         connection.close()
     if b'"PYTHONPATH"' not in reply:
         return ""
-    import json  # noqa: PLC0415 - only for the few images that need it
+    import json  # only for the few images that need it
 
     return str(json.loads(reply.decode("utf-8"))["lease"]["environment"]["PYTHONPATH"])
 
@@ -50,7 +50,7 @@ def restore_pythonpath() -> None:
 
 def run_hidden_sitecustomize() -> None:
     """Run the image's own ``sitecustomize``, as if ours were not there."""
-    from importlib.machinery import PathFinder  # noqa: PLC0415 - frozen, loaded already
+    from importlib.machinery import PathFinder  # frozen, loaded already
 
     spec = PathFinder.find_spec("sitecustomize", [entry for entry in sys.path if entry != HERE])
     if spec is None or spec.loader is None:
