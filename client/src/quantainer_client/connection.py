@@ -14,7 +14,7 @@ from quantainer_client import __version__
 from quantainer_client.channel import Channel, LostError
 from quantainer_client.errors import QuantainerError
 from quantainer_client.job import TERMINAL, Job
-from quantainer_client.payload import resolve, resolve_list
+from quantainer_client.payload import Sealed, resolve, resolve_list
 from quantainer_client.result import Result
 from quantainer_client.submission import Pub, fields_of
 
@@ -23,6 +23,7 @@ if TYPE_CHECKING:
     from typing import Any, Dict, List, Optional, Sequence, Union
 
     from quantainer_client.channel import Reply
+    from quantainer_client.payload import Payload
     from quantainer_client.submission import Program
 
     Work = Union[Program, Pub, Sequence[Union[Program, Pub]]]
@@ -36,6 +37,8 @@ JOB_TIMEOUT = 3600.0
 _RECONNECT_FOR = 30.0
 """Seconds for which a wait outlives the broker: a restarted one takes its jobs up again."""
 _WAIT_SLICE = 30.0
+_KEPT_BELOW = 65_536
+"""Bytes of a payload that is kept for the case that it is sent again."""
 
 
 class Connection:
@@ -49,6 +52,7 @@ class Connection:
     def __init__(self, path: Optional[str] = None, timeout: float = CALL_TIMEOUT) -> None:
         self.timeout = timeout
         self._channel = Channel(path, timeout)
+        self._sealed: Optional[Sealed] = None
 
     # Operations
 
@@ -108,7 +112,7 @@ class Connection:
             timeout=timeout,
             options=options,
         )
-        reply, _ = self._send("submit", fields, payload.seal(), self.timeout)
+        reply, _ = self._send("submit", fields, payload, self.timeout)
         return Job(self, reply["job"], reply["state"])
 
     def run(
@@ -139,7 +143,7 @@ class Connection:
         fields["wait"] = True
         limit = JOB_TIMEOUT if timeout is None else timeout + self.timeout
         deadline = monotonic() + limit
-        reply, data = self._send("submit", fields, payload.seal(), limit)
+        reply, data = self._send("submit", fields, payload, limit)
         if "results" in reply:
             return Result.from_reply(reply, data)
         return self.result(reply["job"], max(0.0, deadline - monotonic()))
@@ -154,7 +158,7 @@ class Connection:
     ) -> List[Dict[str, Any]]:
         """Return facts and plan of each circuit, or raise what ``submit`` would; nothing runs."""
         fields, payload = fields_of(_pubs(work), backend=backend, shots=shots, options=options)
-        reply, data = self._send("estimate", fields, payload.seal(), self.timeout)
+        reply, data = self._send("estimate", fields, payload, self.timeout)
         return resolve_list(reply.get("pubs"), data, "pubs")
 
     def wait(self, job: str, timeout: Optional[float] = None) -> Dict[str, Any]:
@@ -169,26 +173,30 @@ class Connection:
         while True:
             remaining = max(0.0, min(_WAIT_SLICE, deadline - monotonic()))
             fields = {"job": job, "timeout": remaining}
-            reply = self._persist("wait", fields, remaining + self.timeout)
+            reply, _ = self._persist("wait", fields, remaining)
             if reply["state"] in TERMINAL or monotonic() >= deadline:
                 return reply
 
     def result(self, job: str, timeout: Optional[float] = None) -> Result:
-        """Wait for a job and return its result.
+        """Wait for a job as ``wait`` does and return its result.
 
         Raises:
             QuantainerError: What the job failed of; ``timeout`` if it has not ended in time.
         """
         limit = JOB_TIMEOUT if timeout is None else timeout
-        if self.wait(job, limit)["state"] not in TERMINAL:
-            raise QuantainerError(
-                "timeout",
-                f"Job {job} has not ended within {limit:g} s.",
-                limit=limit,
-                hint="It goes on; ask for its result again later, or cancel it.",
-            )
-        reply, data = self._call("result", {"job": job})
-        return Result.from_reply(reply, data)
+        deadline = monotonic() + limit
+        while True:
+            remaining = max(0.0, min(_WAIT_SLICE, deadline - monotonic()))
+            reply, data = self._persist("result", {"job": job, "timeout": remaining}, remaining)
+            if "results" in reply:
+                return Result.from_reply(reply, data)
+            if monotonic() >= deadline:
+                raise QuantainerError(
+                    "timeout",
+                    f"Job {job} has not ended within {limit:g} s.",
+                    limit=limit,
+                    hint="It goes on; ask for its result again later, or cancel it.",
+                )
 
     def cancel(self, job: str) -> Dict[str, Any]:
         """Ask for a job's end and return ``job`` and ``state``."""
@@ -221,20 +229,21 @@ class Connection:
         except LostError:
             return self._channel.round_trip(op, fields, None, timeout or self.timeout)
 
-    def _send(self, op: str, fields: Dict[str, Any], fd: int, timeout: float) -> Reply:
-        """Ask with a payload, which is closed in every case, and never twice."""
-        try:
-            return self._channel.round_trip(op, fields, fd, timeout)
-        finally:
-            os.close(fd)
+    def _send(self, op: str, fields: Dict[str, Any], payload: Payload, timeout: float) -> Reply:
+        """Ask with a payload, and never twice; what was sent last is sealed already."""
+        sealed = self._sealed
+        if sealed is None or sealed.payload.parts != payload.parts:
+            sealed = Sealed(payload)
+            self._sealed = sealed if payload.size <= _KEPT_BELOW else None
+        return self._channel.round_trip(op, fields, sealed.fd, timeout)
 
-    def _persist(self, op: str, fields: Dict[str, Any], timeout: float) -> Dict[str, Any]:
-        """Ask again and again while the broker is away, for a limited time."""
+    def _persist(self, op: str, fields: Dict[str, Any], waiting: float) -> Reply:
+        """Ask what is answered within some time, and again while the broker is away."""
         deadline = monotonic() + _RECONNECT_FOR
         pause = 0.02
         while True:
             try:
-                return self._call(op, fields, timeout)[0]
+                return self._call(op, fields, waiting + self.timeout)
             except QuantainerError as error:
                 if error.code != "broker_unavailable" or monotonic() > deadline:
                     raise

@@ -57,19 +57,29 @@ _SYSCALL = {
 
 
 class Payload:
-    """Collects parts at multiples of eight bytes, then becomes a sealed memfd."""
+    """Collects parts at multiples of eight bytes, then becomes a sealed memfd.
 
-    __slots__ = ("_parts", "size")
+    Attributes:
+        parts: Offset and bytes of each.
+        size: Bytes in all.
+    """
+
+    __slots__ = ("parts", "size")
 
     def __init__(self) -> None:
-        self._parts: List[Tuple[int, Buffer]] = []
+        self.parts: List[Tuple[int, Buffer]] = []
         self.size = 0
 
     def append(self, data: Any) -> int:
-        """Add anything that has the buffer protocol and return its offset. It is not copied yet."""
+        """Add anything that has the buffer protocol and return its offset.
+
+        Large data is copied only by ``seal`` and must not change until then.
+        """
         offset = -(-self.size // ALIGNMENT) * ALIGNMENT
         view = data if isinstance(data, bytes) else memoryview(data).cast("B")
-        self._parts.append((offset, view))
+        if len(view) <= _COPIED_BELOW:
+            view = bytes(view)
+        self.parts.append((offset, view))
         self.size = offset + len(view)
         return offset
 
@@ -86,7 +96,7 @@ class Payload:
         """
         fd = _memfd_create(name)
         try:
-            for offset, data in self._parts:
+            for offset, data in self.parts:
                 _write_at(fd, data, offset)
             fcntl.fcntl(fd, _F_ADD_SEALS, SEALS)
         except OSError as error:
@@ -101,6 +111,20 @@ class Payload:
             os.close(fd)
             raise
         return fd
+
+
+class Sealed:
+    """A payload with its sealed memfd, which lives as long as this object."""
+
+    __slots__ = ("fd", "payload")
+
+    def __init__(self, payload: Payload) -> None:
+        self.payload = payload
+        self.fd = payload.seal()
+
+    def __del__(self) -> None:
+        if hasattr(self, "fd"):
+            os.close(self.fd)
 
 
 def map_sealed(fd: int, max_bytes: int) -> memoryview:

@@ -252,9 +252,7 @@ def receive(sock: socket.socket, flags: int = 0) -> Tuple[bytes, Optional[int]]:
         QuantainerError: ``too_large`` for a cut packet, ``bad_request`` for a second descriptor.
         OSError: As the socket gives it.
     """
-    packet, ancillary, message_flags, _ = sock.recvmsg(
-        MAX_MESSAGE, _ROOM_FOR_FDS, flags | _CLOEXEC
-    )
+    packet, ancillary, message_flags, _ = sock.recvmsg(MAX_MESSAGE, _ROOM_FOR_FDS, flags | _CLOEXEC)
     fds = _descriptors(ancillary) if ancillary else []
     if message_flags & _CUT:
         _close(fds)

@@ -312,9 +312,19 @@ class Broker:
             job = self.find(session, job_id)
         return Reply({"job": job.id, "state": job.state.value, "shots_done": job.shots_done})
 
-    async def result(self, session: Session, job_id: str, *, counts: bool) -> Reply:
-        """Return the result of an ended job; of a failed one its error."""
+    async def result(
+        self, session: Session, job_id: str, *, counts: bool, timeout: float | None = None
+    ) -> Reply:
+        """Return the result of an ended job; of a failed one its error.
+
+        With ``timeout`` wait as ``wait`` does, and reply like it if the job has not ended.
+        """
         job = self.find(session, job_id)
+        if timeout is not None and not job.terminal:
+            standing = await self.wait(session, job_id, timeout)
+            job = self.find(session, job_id)
+            if not job.terminal:
+                return standing
         if not job.terminal:
             raise QuantainerError(
                 "bad_request",

@@ -118,9 +118,10 @@ class WaitRequest(JobRequest):
 
 
 class ResultRequest(JobRequest):
-    """``result`` of an ended job."""
+    """``result`` of an ended job; with ``timeout``, of one that ends within so many seconds."""
 
     counts: bool = False
+    timeout: Annotated[Finite, Field(ge=0)] | None = None
 
 
 class HelloRequest(_Request):

@@ -100,7 +100,9 @@ class Operations:
     ) -> Awaitable[Reply]:
         del fd
         request = parse(requests.ResultRequest, message)
-        return self._broker.result(session, request.job, counts=request.counts)
+        return self._broker.result(
+            session, request.job, counts=request.counts, timeout=request.timeout
+        )
 
     def _cancel(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
         del fd

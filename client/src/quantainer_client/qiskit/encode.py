@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import io
+from array import array
 from numbers import Real
 
 from qiskit import qpy
@@ -20,6 +21,7 @@ if TYPE_CHECKING:
 
 __all__ = ["encode", "pub_of"]
 
+_MAX_UNITARY_QUBITS = 6
 _POINTS = (0.7310585786300049, -1.4142135623730951)
 """Where an expression that looks affine is tried: arbitrary, and not special to any function."""
 
@@ -68,28 +70,32 @@ def _columns(circuit: QuantumCircuit) -> Optional[Columns]:
     columns.registers = [
         (register.name, [clbit_index[bit] for bit in register]) for register in circuit.cregs
     ]
-    kinds: Dict[Tuple[str, int, int], int] = {}
+    known: Dict[Tuple[str, int, int], int] = {}
+    kinds: List[int] = []
+    operands: List[int] = []
     for instruction in circuit.data:
-        name, qubits = instruction.name, instruction.qubits
+        name, qubits, clbits = instruction.name, instruction.qubits, instruction.clbits
         if instruction.is_standard_gate():
             if name not in GATES:
                 return None
             params = instruction.params
-        elif _is_plain(instruction.operation):
-            params = _plain_params(instruction.operation)
+        elif _is_plain(operation := instruction.operation):
+            params = _elements(operation) if name == "unitary" else ()
         else:
             return None
         key = (name, len(qubits), len(params))
-        kind = kinds.get(key)
+        kind = known.get(key)
         if kind is None:
-            kind = columns.kind(name, len(qubits), len(instruction.clbits), len(params))
-            kinds[key] = kind
+            kind = known[key] = columns.kind(name, len(qubits), len(clbits), len(params))
+        kinds.append(kind)
+        for bit in qubits:
+            operands.append(qubit_index[bit])
+        for bit in clbits:
+            operands.append(clbit_index[bit])
         if params and not _append_params(columns, params):
             return None
-        columns.kinds.append(kind)
-        columns.operands.extend([qubit_index[bit] for bit in qubits])
-        if instruction.clbits:
-            columns.operands.extend([clbit_index[bit] for bit in instruction.clbits])
+    columns.kinds = array("H", kinds)
+    columns.operands = array("I", operands)
     return columns
 
 
@@ -98,18 +104,16 @@ def _is_plain(operation: Any) -> bool:
 
     The class decides, since anyone may call a gate of their own ``measure``.
     """
-    if type(operation) is UnitaryGate:
-        return int(operation.num_qubits) <= 6
-    return type(operation) in (Measure, Reset) or (
-        type(operation) is Barrier and operation.num_qubits > 0
-    )
+    kind = operation.base_class  # Qiskit's shared instances are of a hidden subclass
+    if kind is UnitaryGate:
+        return int(operation.num_qubits) <= _MAX_UNITARY_QUBITS
+    return kind is Measure or kind is Reset or (kind is Barrier and operation.num_qubits > 0)
 
 
-def _plain_params(operation: Any) -> List[float]:
-    """Return real and imaginary parts, row-major, of a unitary; nothing for what has no matrix."""
-    if type(operation) is not UnitaryGate:
-        return []
-    values: List[float] = operation.params[0].astype("<c16", order="C").view("<f8").ravel().tolist()
+def _elements(unitary: UnitaryGate) -> List[float]:
+    """Return real and imaginary part of each element of a matrix, row-major."""
+    matrix = unitary.params[0].astype("<c16", order="C")
+    values: List[float] = matrix.view("<f8").ravel().tolist()
     return values
 
 
