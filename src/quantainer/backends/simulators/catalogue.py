@@ -17,6 +17,11 @@ ADAPTERS: dict[str, str] = {
     # engine name: adapter class, in quantainer.backends.simulators
     "stim": "stim:Stim",
     "aer": "aer:Aer",
+    "qsimcirq": "qsimcirq:QsimCirq",
+    "lightning": "lightning:Lightning",
+    "panta": "panta:Panta",
+    "prism": "prism:Prism",
+    "qevedo": "qevedo:Qevedo",
 }
 _log = logging.getLogger(__name__)
 

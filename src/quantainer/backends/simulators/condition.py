@@ -71,7 +71,7 @@ def value_of(target: Any, bits: Bits) -> tuple[Evaluate, frozenset[int]]:
     Raises:
         NotFlatError: If it reads anything but classical bits.
     """
-    from qiskit.circuit.classical import expr  # noqa: PLC0415
+    from qiskit.circuit.classical import expr
 
     if not isinstance(target, expr.Expr):
         indices = _indices(target, bits)
@@ -117,7 +117,7 @@ def _conjunction(tests: tuple[tuple[int, bool], ...] | None) -> Condition:
 
 def _tests_of(node: Any, bits: Bits) -> tuple[tuple[int, bool], ...] | None:
     """Return the expression as a conjunction of bit tests, or ``None`` if it is not one."""
-    from qiskit.circuit.classical import expr  # noqa: PLC0415
+    from qiskit.circuit.classical import expr
 
     if isinstance(node, expr.Var) and not node.standalone and node.type.kind.__name__ == "Bool":
         return ((_indices(node.var, bits)[0], True),)
@@ -159,7 +159,7 @@ def _binary_rules(op: Any) -> dict[Any, Callable[[int, int], int]]:
 
 
 def _expression(node: Any, bits: Bits) -> tuple[Evaluate, frozenset[int]]:
-    from qiskit.circuit.classical import expr  # noqa: PLC0415
+    from qiskit.circuit.classical import expr
 
     if isinstance(node, expr.Var):
         if node.standalone:

@@ -2,26 +2,24 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable, Container, Iterable, Iterator
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantainer.backends.simulators.program import Gate
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
-    from collections.abc import Callable
-
     from numpy.typing import NDArray
 
-    from quantainer.backends.simulators.program import Gate
-
-__all__ = ["matrices", "matrix_of"]
+__all__ = ["matrices", "matrix_of", "within"]
 
 
 @lru_cache(maxsize=1)
 def _standard() -> dict[str, Any]:
-    from qiskit.circuit.library import get_standard_gate_name_mapping  # noqa: PLC0415
+    from qiskit.circuit.library import get_standard_gate_name_mapping
 
     return {name: type(gate) for name, gate in get_standard_gate_name_mapping().items()}
 
@@ -128,3 +126,87 @@ _VECTORISED: dict[str, Callable[[NDArray[np.float64]], NDArray[np.complex128]]] 
     "rzz": _rzz,
     "cp": _cp,
 }
+
+
+def within(gates: Iterable[Gate], names: Container[str], matrix_qubits: int) -> Iterator[Gate]:
+    """Yield the same unitary, up to a phase, in an engine's own words.
+
+    Args:
+        names: Gates the engine knows by name.
+        matrix_qubits: Widest matrix it takes; a gate that is neither is opened, again and again.
+
+    Raises:
+        QuantainerError: ``unsupported_circuit`` if a gate is at the bottom and still not known.
+    """
+    for gate in gates:
+        if gate.matrix is None and gate.name in names:
+            yield gate
+        elif len(gate.qubits) <= matrix_qubits:
+            yield Gate("unitary", gate.qubits, (), matrix_of(gate))
+        elif len(gate.qubits) == 1:
+            yield from _rotations(gate, names)
+        else:
+            for inner in _parts(gate):
+                moved = inner._replace(qubits=tuple(gate.qubits[q] for q in inner.qubits))
+                yield from within((moved,), names, matrix_qubits)
+
+
+def _rotations(gate: Gate, names: Container[str]) -> Iterator[Gate]:
+    """Yield a gate on one qubit as ``u``, or as rotations about z, y and z."""
+    ((a, b), (c, d)) = matrix_of(gate)
+    theta = 2 * float(np.arctan2(abs(c), abs(a)))
+    if abs(a) < 1e-9:
+        phi, lam = float(np.angle(-c * b.conj())), 0.0
+    elif abs(c) < 1e-9:
+        phi, lam = float(np.angle(d * a.conj())), 0.0
+    else:
+        phi, lam = float(np.angle(c * a.conj())), float(np.angle(-b * a.conj()))
+    if "u" in names:
+        yield Gate("u", gate.qubits, (theta, phi, lam))
+        return
+    if "rz" not in names or "ry" not in names:
+        raise QuantainerError(
+            "unsupported_circuit", f"The engine does not know the gate {gate.name!r}."
+        )
+    for name, angle in (("rz", lam), ("ry", theta), ("rz", phi)):
+        if abs(angle) > 1e-12:
+            yield Gate(name, gate.qubits, (angle,))
+
+
+def _parts(gate: Gate) -> tuple[Gate, ...]:
+    """Return a gate on several qubits as smaller gates on its own qubits 0, 1, …"""
+    if gate.matrix is not None:
+        return _definition(_unitary(gate.matrix))
+    return _standard_parts(gate.name, tuple(float(value) for value in gate.params))
+
+
+@lru_cache(maxsize=1024)
+def _standard_parts(name: str, params: tuple[float, ...]) -> tuple[Gate, ...]:
+    known = _standard().get(name)
+    if known is None or name == "cx":
+        raise QuantainerError("unsupported_circuit", f"The engine does not know the gate {name!r}.")
+    return _definition(known(*params))
+
+
+def _unitary(matrix: NDArray[np.complex128]) -> Any:
+    from qiskit.circuit.library import UnitaryGate
+
+    return UnitaryGate(matrix)
+
+
+def _definition(operation: Any) -> tuple[Gate, ...]:
+    definition = operation.definition
+    if definition is None:
+        raise QuantainerError(
+            "unsupported_circuit", f"The engine does not know the gate {operation.name!r}."
+        )
+    place = {qubit: index for index, qubit in enumerate(definition.qubits)}
+    parts = []
+    for instruction in definition.data:
+        qubits = tuple(place[qubit] for qubit in instruction.qubits)
+        if instruction.is_standard_gate():
+            parts.append(Gate(instruction.name, qubits, tuple(map(float, instruction.params))))
+        else:
+            matrix = np.asarray(instruction.operation.to_matrix(), dtype=np.complex128)
+            parts.append(Gate("unitary", qubits, (), matrix))
+    return tuple(parts)

@@ -101,10 +101,18 @@ def unmeasured(
 
 
 def _structured(circuit: QuantumCircuit, parameters: tuple[str, ...]) -> Program:
-    """Return a program whose control flow only Qiskit's own form holds."""
+    """Return a program whose control flow only Qiskit's own form holds, without idle qubits."""
+    active = {
+        qubit
+        for instruction in circuit.data
+        if instruction.name not in _SILENT
+        for qubit in instruction.qubits
+    }
+    kept = tuple(index for index, qubit in enumerate(circuit.qubits) if qubit in active)
+    circuit = _compact(circuit, active)
     return Program(
-        qubits=circuit.num_qubits,
-        origin=tuple(range(circuit.num_qubits)),
+        qubits=len(kept),
+        origin=kept,
         clbits=circuit.num_clbits,
         body=None,
         readout=None,
@@ -112,6 +120,19 @@ def _structured(circuit: QuantumCircuit, parameters: tuple[str, ...]) -> Program
         source=circuit,
         parameters=parameters,
     )
+
+
+def _compact(circuit: QuantumCircuit, active: set[Any]) -> QuantumCircuit:
+    from qiskit import QuantumCircuit
+
+    qubits = [qubit for qubit in circuit.qubits if qubit in active]
+    made = QuantumCircuit(qubits, circuit.clbits, *circuit.cregs)
+    for variable in circuit.iter_declared_vars():
+        made.add_uninitialized_var(variable)
+    for instruction in circuit.data:
+        if instruction.name not in _SILENT:
+            made.append(instruction)
+    return made
 
 
 def _flowing(
@@ -300,8 +321,8 @@ def _one_of(target: Any, numbers: list[int], clbit_of: Any) -> Condition:
 
 def _opened(operation: Any) -> QuantumCircuit:
     """Return what an operation is made of."""
-    from qiskit import QuantumCircuit, transpile  # noqa: PLC0415
-    from qiskit.exceptions import QiskitError  # noqa: PLC0415
+    from qiskit import QuantumCircuit, transpile
+    from qiskit.exceptions import QiskitError
 
     definition = getattr(operation, "definition", None)
     if definition is not None:

@@ -106,11 +106,6 @@ class Readout:
         qubits = np.array(self.qubits, dtype=np.uint64)
         return self.pack(((states[:, None] >> qubits) & np.uint64(1)).astype(np.uint8))
 
-    def pack_columns(self, states: NDArray[np.uint64]) -> NDArray[np.uint8]:
-        """Return packed shots from numbers whose bit ``j`` is measured qubit ``j``."""
-        places = np.arange(len(self.qubits), dtype=np.uint64)
-        return self.pack(((states[:, None] >> places) & np.uint64(1)).astype(np.uint8))
-
 
 @dataclass(frozen=True, slots=True, eq=False)
 class Program:
@@ -142,6 +137,16 @@ class Program:
     def terminal(self) -> bool:
         """All measurements are at the end: one final state holds every answer."""
         return self.readout is not None
+
+    @property
+    def steps(self) -> tuple[Operation, ...]:
+        """The body with the measurements at the end back in it."""
+        assert self.body is not None
+        if self.readout is None:
+            return self.body
+        qubits = self.readout.qubits
+        final = (Measure(qubits[place], clbit) for clbit, place in self.readout.columns)
+        return (*self.body, *final)
 
     @property
     def gates(self) -> tuple[Gate, ...]:

@@ -2,7 +2,8 @@
 
 An engine is a package of others' making; one of those measured returned wrong counts without a
 word. So each method is asked, on first use, what is known: a deterministic asymmetric circuit (bit
-order), Bell, GHZ, the same bits for the same seed, and a small random circuit against its exact distribution.
+order), Bell, GHZ, the same bits for the same seed, and a small random circuit against its exact
+distribution.
 """
 
 from __future__ import annotations
@@ -78,11 +79,13 @@ def _random_gates(qubits: int) -> list[Gate]:
         gates += [Gate("cz", (q, q + 1)) for q in range(layer % 2, qubits - 1, 2)]
         gates += [Gate("t", (q,)) for q in range(qubits)]
         gates += [Gate("cx", (qubits - 1, 0)), Gate("ry", (1,), (0.3,)), Gate("sdg", (2,))]
+    # As a matrix, and one that is not symmetric.
+    gates.append(Gate("unitary", (2, 0), (), matrix_of(Gate("cy", (2, 0)))))
     return gates
 
 
 def _program(qubits: int, gates: list[Gate], source: dict[int, int], clbits: int) -> Program:
-    from qiskit import QuantumCircuit  # noqa: PLC0415
+    from qiskit import QuantumCircuit
 
     return Program(
         qubits=qubits,

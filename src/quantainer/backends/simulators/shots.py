@@ -12,17 +12,12 @@ from quantainer.core.seed import derive
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["from_counts", "generator", "indices_of_counts", "packed_memory"]
+__all__ = ["bits_of_strings", "from_counts", "generator"]
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
     """Return numpy's counter-based generator for one purpose: the same bits everywhere."""
     return np.random.Generator(np.random.Philox(derive(seed, purpose)))
-
-
-def packed_memory(memory: int, clbits: int) -> NDArray[np.uint8]:
-    """Return a classical memory (bit ``i`` = classical bit ``i``) as bytes."""
-    return np.frombuffer(memory.to_bytes((clbits + 7) // 8, "little"), dtype=np.uint8)
 
 
 def from_counts(counts: Iterable[tuple[int, int]], clbits: int, seed: int) -> NDArray[np.uint8]:
@@ -39,10 +34,11 @@ def from_counts(counts: Iterable[tuple[int, int]], clbits: int, seed: int) -> ND
     return rows[_shuffled([count for _, count in pairs], seed)]
 
 
-def indices_of_counts(pairs: list[tuple[int, int]], seed: int) -> NDArray[np.uint64]:
-    """Return basis states in shot order from sorted ``(state, count)`` pairs of ≤ 64 bits."""
-    states = np.array([state for state, _ in pairs], dtype=np.uint64)
-    return states[_shuffled([count for _, count in pairs], seed)]
+def bits_of_strings(counts: dict[str, int], seed: int) -> NDArray[np.uint8]:
+    """Return ``uint8[shots, width]`` from counts by bitstring, bit 0 rightmost."""
+    keys = sorted(counts)
+    text = np.frombuffer("".join(keys).encode(), dtype=np.uint8).reshape(len(keys), -1)
+    return (text[:, ::-1] - ord("0"))[_shuffled([counts[key] for key in keys], seed)]
 
 
 def _shuffled(counts: list[int], seed: int) -> NDArray[np.intp]:

@@ -179,12 +179,10 @@ class _Branches:
     def sample(self, shots: int, seed: int, threads: int) -> Samples:
         """Draw shots on one thread."""
         del threads
-        assert self._program.body is not None
-        start = _Tableau(self._program.qubits)
-        packed = sample_branches(
-            self._program.body, start, self._program.clbits, shots, derive(seed, "stim")
-        )
-        return Samples(packed)
+        program = self._program
+        start = _Tableau(program.qubits)
+        seed = derive(seed, "stim")
+        return Samples(sample_branches(program.steps, start, program.clbits, shots, seed))
 
     def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
         """Never called: expectation values are asked of programs without feed-forward."""

@@ -1,0 +1,193 @@
+"""panta-sim: the fastest engine for up to 18 qubits, float64, feed-forward and MPS (MIT).
+
+A young engine: pinned, self-tested, and its ``auto`` method never used, which returned wrong counts
+without a word.
+"""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Iterable, Sequence
+from importlib import import_module
+from typing import TYPE_CHECKING, Any
+
+import numpy as np
+
+from quantainer.backends.simulators.gates import matrix_of, within
+from quantainer.backends.simulators.program import (
+    Branch,
+    Gate,
+    Measure,
+    Operation,
+    Program,
+    Readout,
+    Repeat,
+    Reset,
+)
+from quantainer.backends.simulators.shots import bits_of_strings
+from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.core.seed import derive
+
+if TYPE_CHECKING:
+    from numpy.typing import NDArray
+
+__all__ = ["Panta"]
+
+_NAMES = frozenset(
+    {"x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "sxdg", "p", "u", "rx", "ry", "rz"}
+    | {"cx", "cy", "cz", "ch", "swap", "iswap", "ecr", "dcx", "rxx", "ryy", "rzz", "rzx"}
+    | {"cp", "crx", "cry", "crz", "cu", "ccx", "cswap"}
+)
+_BOND = 256
+_CONDITION_BITS = 63
+_FORMS = {"single": "f32", "double": "f64"}
+_BACKENDS: dict[Method, str] = {
+    "statevector": "statevector",
+    "trajectories": "statevector",
+    "mps": "mps",
+}
+
+
+class Panta:
+    """Adapter on panta's native module. Threads are those of the process's pool."""
+
+    name = "panta"
+    distribution = "panta-sim"
+    module = "panta_sim"
+    methods: frozenset[Method] = frozenset({"statevector", "trajectories", "mps"})
+    precisions: frozenset[Precision] = frozenset({"single", "double"})
+    expects: frozenset[Method] = frozenset({"statevector", "mps"})
+
+    def load(self) -> None:
+        """Import panta-sim (80 ms)."""
+        import_module("panta_sim.qsim_python")
+
+    def refuses(self, program: Program, method: Method) -> str | None:
+        """Refuse loops that depend on data, and conditions that are not plain comparisons."""
+        if program.body is None:
+            return "it uses control flow beyond classical bits"
+        if method == "trajectories":
+            return _unplain(program.body)
+        return None
+
+    def prepare(self, program: Program, method: Method, precision: Precision) -> Prepared:
+        """Build panta's circuit."""
+        return _Prepared(program, method, precision)
+
+
+class _Prepared:
+    def __init__(self, program: Program, method: Method, precision: Precision) -> None:
+        assert program.body is not None
+        self._program = program
+        self._method = method
+        self._precision = precision
+        widest = 5 if method != "mps" else 1
+        readout = program.readout
+        if readout is not None:
+            bits = {qubit: place for place, qubit in enumerate(readout.qubits)}
+            body: tuple[Operation, ...] = (
+                *program.body,
+                *(Measure(qubit, place) for qubit, place in bits.items()),
+            )
+        else:
+            readout = Readout.of(program.clbits, {bit: bit for bit in range(program.clbits)})
+            body = program.body
+        self._readout = readout
+        self._circuit = _circuit(program.qubits, body, widest)
+        self._gates = None
+        self._widest = widest
+        self.bytes = 200 * (len(body) + 1)
+
+    def _run(self, circuit: Any, shots: int, seed: int, threads: int) -> Any:
+        # Read once, when the pool starts: later calls of this process keep its size.
+        os.environ.setdefault("RAYON_NUM_THREADS", str(threads))
+        native = import_module("panta_sim.qsim_python")
+        return native.run(
+            circuit,
+            shots,
+            seed,
+            _FORMS[self._precision],
+            _BACKENDS[self._method],
+            _BOND,
+            0.0,
+        )
+
+    def sample(self, shots: int, seed: int, threads: int) -> Samples:
+        """Draw shots."""
+        result = self._run(self._circuit, shots, derive(seed, "panta"), threads)
+        bits = bits_of_strings(result.counts(), seed)
+        width = len(self._readout.qubits)
+        if bits.shape[1] < width:  # bits behind the last one that is written
+            bits = np.pad(bits, ((0, 0), (0, width - bits.shape[1])))
+        packed = self._readout.pack(bits[:, :width])
+        if self._method != "mps":
+            return Samples(packed)
+        return Samples(packed, _truncation(result))
+
+    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+        """Return the state's own values."""
+        n = self._program.qubits
+        circuit = _circuit(n, self._program.gates, self._widest)
+        raw = self._run(circuit, 0, 0, threads)
+        result = import_module("panta_sim.result").SimulationResult(raw)
+        labels = []
+        for term in terms:
+            letters = ["I"] * n
+            for qubit, axis in term:
+                letters[n - 1 - qubit] = axis
+            labels.append("".join(letters))
+        return np.asarray(result.expectation_values(labels), dtype=np.float64)
+
+
+def _truncation(result: Any) -> float:
+    """Return the weight that was lost: by the sum of truncations or by the final norm."""
+    lost = 1.0 - float(result.mps_final_norm_sq)
+    return max(float(result.mps_truncation_error_sum), lost, 0.0)
+
+
+def _circuit(qubits: int, body: Iterable[Operation], widest: int) -> Any:
+    circuit = import_module("panta_sim.qsim_python").Circuit(qubits)
+    for operation in body:
+        match operation:
+            case Gate():
+                for gate in within((operation,), _NAMES, widest):
+                    _place(circuit, gate)
+            case Measure():
+                circuit.measure(operation.qubit, operation.clbit)
+            case Reset():
+                circuit.reset(operation.qubit)
+            case Branch():
+                tests = operation.condition.tests or ()
+                value = sum(int(wanted) << place for place, (_, wanted) in enumerate(tests))
+                circuit.add_if_else(
+                    [bit for bit, _ in tests],
+                    value,
+                    _circuit(qubits, operation.then, widest),
+                    _circuit(qubits, operation.otherwise, widest) if operation.otherwise else None,
+                )
+            case Repeat():
+                raise AssertionError("refused")
+    return circuit
+
+
+def _place(circuit: Any, gate: Gate) -> None:
+    if gate.matrix is None:
+        getattr(circuit, gate.name)(*map(float, gate.params), *gate.qubits)
+    elif len(gate.qubits) == 1:
+        circuit.unitary(matrix_of(gate), gate.qubits[0], False)
+    else:
+        circuit.apply_unitary(matrix_of(gate), list(gate.qubits))
+
+
+def _unplain(body: Iterable[Operation]) -> str | None:
+    for operation in body:
+        if isinstance(operation, Repeat):
+            return "it has loops that depend on measured bits"
+        if isinstance(operation, Branch):
+            tests = operation.condition.tests
+            if tests is None or len(tests) > _CONDITION_BITS:
+                return f"it has conditions other than comparing up to {_CONDITION_BITS} bits"
+            inner = _unplain(operation.then) or _unplain(operation.otherwise)
+            if inner is not None:
+                return inner
+    return None
