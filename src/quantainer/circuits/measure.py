@@ -135,7 +135,10 @@ class _Walk:
                 continue
             gates[name] += 1
             cost = fixed.get(name)
-            tally.rotations += rotations(name, instruction.params) if cost is None else cost
+            if cost is None:  # of a unitary only the operation itself holds the matrix
+                holder = instruction.operation if name == "unitary" else instruction
+                cost = rotations(name, holder.params)
+            tally.rotations += cost
             wires = instruction.qubits
             if len(wires) == 1:
                 single(wires[0])

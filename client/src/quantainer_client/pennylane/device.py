@@ -11,7 +11,7 @@ from pennylane.devices.modifiers import simulator_tracking, single_tape_support
 from pennylane.devices.preprocess import decompose, validate_device_wires, validate_measurements
 from pennylane.measurements import Shots
 from pennylane.ops import Conditional
-from pennylane.transforms import broadcast_expand, defer_measurements, split_non_commuting
+from pennylane.transforms import broadcast_expand, defer_measurements
 
 from quantainer_client.connection import Connection, connect
 from quantainer_client.pennylane import samples, values
@@ -102,7 +102,6 @@ class QuantainerDevice(Device):  # type: ignore[misc]
             sample_measurements=samples.is_sampled,
             name=self.name,
         )
-        pipeline.add_transform(_split_with_shots)
         pipeline.add_transform(broadcast_expand)
         return pipeline
 
@@ -137,11 +136,3 @@ def _is_supported_or_dynamic(operation: Any) -> bool:
     if isinstance(operation, Conditional):
         return is_supported(operation.base)
     return operation.name == MID_MEASURE or is_supported(operation)
-
-
-@qml.transform  # type: ignore[untyped-decorator]
-def _split_with_shots(tape: Any) -> Any:
-    """Part a tape into ones whose observables can be measured together; exact values need not."""
-    if not tape.shots:
-        return (tape,), lambda results: results[0]
-    return split_non_commuting(tape)

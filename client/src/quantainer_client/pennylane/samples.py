@@ -10,34 +10,14 @@ from pennylane.measurements import ExpectationMP, SampleMeasurement, SampleMP, V
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Sequence, Set
+    from typing import Any, Dict, Sequence
 
-__all__ = ["is_sampled", "measured_wires", "rotations_of", "value_of"]
+__all__ = ["is_sampled", "value_of"]
 
 
 def is_sampled(measurement: Any) -> bool:
     """Tell whether the device has a measurement's value with shots."""
     return isinstance(measurement, SampleMeasurement)
-
-
-def measured_wires(measurements: Sequence[Any], wires: Sequence[Any]) -> List[Any]:
-    """Return the wires to measure at the end, in the order of ``wires``."""
-    used: Set[Any] = set()
-    for measurement in measurements:
-        if measurement.mv is None:
-            used.update(measurement.wires or wires)
-    return [wire for wire in wires if wire in used]
-
-
-def rotations_of(measurements: Sequence[Any]) -> List[Any]:
-    """Return the gates that turn commuting observables into ones of the computational basis."""
-    observables = [measurement.obs for measurement in measurements if measurement.obs is not None]
-    if not observables:
-        return []
-    with qml.QueuingManager.stop_recording():
-        if all(qml.pauli.is_pauli_word(observable) for observable in observables):
-            return list(qml.pauli.diagonalize_qwc_pauli_words(observables)[0])
-        return [gate for observable in observables for gate in observable.diagonalizing_gates()]
 
 
 def value_of(measurement: Any, bits: Any, wires: Sequence[Any], mid_bits: Dict[Any, Any]) -> Any:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import numpy as np
 
 from quantainer_client.pennylane import samples, values
+from quantainer_client.pennylane.bases import shares_of
 from quantainer_client.pennylane.encode import Encoder
 from quantainer_client.pennylane.runs import Run
 
@@ -29,45 +30,65 @@ def task_of(tape: Any, device_wires: Any) -> Task:
 
 
 class SampledTask:
-    """A tape with shots: one run, from whose samples every measurement is taken."""
+    """A tape with shots: a run for each basis that its measurements need."""
 
     def __init__(self, tape: Any, wires: Sequence[Any]) -> None:
         self._tape = tape
-        encoder = Encoder(wires)
-        encoder.apply(tape.operations)
-        encoder.apply(samples.rotations_of(tape.measurements))
-        self._wires = samples.measured_wires(tape.measurements, wires)
-        if self._wires:
-            encoder.measure(self._wires, _FINAL)
-        encoder.close(_MID)
+        bases, self._shares = shares_of(tape.measurements, wires)
+        self._wires = [[wire for wire in wires if wire in set(basis.wires)] for basis in bases]
+        self.runs = []
+        for basis, measured in zip(bases, self._wires):
+            encoder = Encoder(wires)
+            encoder.apply([*tape.operations, *basis.rotations()])
+            if measured:
+                encoder.measure(measured, _FINAL)
+            encoder.close(_MID)
+            self.runs.append(Run(encoder.columns, tape.shots.total_shots))
         self._mid_measured = list(encoder.mid_measured)
-        self.runs = [Run(encoder.columns, tape.shots.total_shots)]
 
     def read(self, places: Sequence[Place]) -> Any:
         """Return the tape's results: one for each measurement, for each part of its shots."""
-        ((entry, row),) = places
-        bits = _bits(entry.registers.get(_FINAL), entry.shots, row)
-        mid = _bits(entry.registers.get(_MID), entry.shots, row)
-        valid = np.ones(entry.shots, dtype=bool)
-        for column, measurement in enumerate(self._mid_measured):
-            if measurement.postselect is not None:
-                valid &= mid[:, column] == measurement.postselect
+        shots = [_Shots(place, self._mid_measured) for place in places]
         parts = tuple(
-            self._values(bits[lower:upper], mid[lower:upper], valid[lower:upper])
-            for lower, upper in self._tape.shots.bins()
+            _unwrapped([self._value(i, shots, slice(*bounds)) for i in range(len(self._shares))])
+            for bounds in self._tape.shots.bins()
         )
         return parts if self._tape.shots.has_partitioned_shots else parts[0]
 
-    def _values(self, bits: Any, mid: Any, valid: Any) -> Any:
-        """Return the measurements' values; shots that postselection discards do not count."""
-        mid = mid[valid]
+    def _value(self, index: int, shots: Sequence[_Shots], part: slice) -> Any:
+        constant, shares = self._shares[index]
+        values = [
+            samples.value_of(
+                share.measurement,
+                *shots[share.basis].part(part, self._wires[share.basis]),
+            )
+            for share in shares
+        ]
+        if len(shares) == 1 and shares[0].measurement is self._tape.measurements[index]:
+            return values[0]
+        total = sum(share.factor * value for share, value in zip(shares, values))
+        return np.float64(constant + total)
+
+
+class _Shots:
+    """The bits of one run; shots that postselection discards do not count."""
+
+    def __init__(self, place: Place, mid_measured: Sequence[Any]) -> None:
+        entry, row = place
+        self._final = _bits(entry.registers.get(_FINAL), entry.shots, row)
+        self._mid = _bits(entry.registers.get(_MID), entry.shots, row)
+        self._mid_measured = mid_measured
+        self._valid = np.ones(entry.shots, dtype=bool)
+        for column, measurement in enumerate(mid_measured):
+            if measurement.postselect is not None:
+                self._valid &= self._mid[:, column] == measurement.postselect
+
+    def part(self, part: slice, wires: Sequence[Any]) -> Tuple[Any, Sequence[Any], Any]:
+        """Return ``value_of``'s arguments for some of the shots."""
+        valid = self._valid[part]
+        mid = self._mid[part][valid]
         mid_bits = {m: mid[:, column] for column, m in enumerate(self._mid_measured)}
-        return _unwrapped(
-            [
-                samples.value_of(measurement, bits[valid], self._wires, mid_bits)
-                for measurement in self._tape.measurements
-            ]
-        )
+        return self._final[part][valid], wires, mid_bits
 
 
 class ExactTask:
