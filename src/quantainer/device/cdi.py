@@ -24,6 +24,7 @@ from quantainer.device import cdi_rules, guest, hook
 from quantainer_client.errors import QuantainerError
 
 __all__ = [
+    "FILE_NAME",
     "KIND",
     "STATIC_DIR",
     "Format",
@@ -41,6 +42,7 @@ __all__ = [
 ]
 
 KIND = "quantainer.dev/qpu"
+FILE_NAME = "quantainer.yaml"
 STATIC_DIR = Path("/etc/cdi")
 DYNAMIC_DIRS = (Path("/var/run/cdi"), Path("/run/cdi"))
 DEVICE_FOLDER = "/dev/quantum"
@@ -148,7 +150,7 @@ def publish(settings: Settings, backends: Iterable[str]) -> Path:
         QuantainerError: ``invalid_option`` naming the folder that cannot be written.
     """
     runtime = Path(settings.runtime_dir)
-    target = Path(settings.cdi_dir) / "quantainer.yaml"
+    target = Path(settings.cdi_dir) / FILE_NAME
     try:
         (runtime / "dev").mkdir(parents=True, exist_ok=True)
         spec = specification(backends, Places.install(runtime))

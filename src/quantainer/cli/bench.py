@@ -1,0 +1,68 @@
+"""``quantainer bench``: measure this node beside its peers."""
+
+from __future__ import annotations
+
+import importlib
+import json
+import sys
+from typing import Annotated, Any
+
+import typer
+from rich.console import Console
+
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["app"]
+
+app = typer.Typer(
+    add_completion=False,
+    no_args_is_help=True,
+    help="Measure this node beside its peers, in the same run.",
+)
+
+Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
+
+
+@app.command()
+def device(
+    as_json: Json = False,
+    engines: Annotated[bool, typer.Option(help="Compare with each engine (minutes).")] = True,
+    containers: Annotated[bool, typer.Option(help="Start containers.")] = True,
+) -> None:
+    """Round trips, GHZ, random and special circuits, container start, client import."""
+    bench = _load("quantainer_bench.device")
+    _show(bench.run(_say, engines=engines, containers=containers), as_json=as_json)
+
+
+def _load(name: str) -> Any:
+    try:
+        return importlib.import_module(name)
+    except ModuleNotFoundError as error:
+        raise QuantainerError(
+            "backend_failed",
+            f"This benchmark needs {error.name}, which is not installed.",
+            hint="Install quantainer with the extras dev, fast and bench.",
+        ) from None
+
+
+def _say(line: str) -> None:
+    sys.stderr.write(f"bench: {line}\n")
+
+
+def _show(report: dict[str, Any], *, as_json: bool) -> None:
+    if as_json:
+        typer.echo(json.dumps(report, indent=1))
+        return
+    Console().print(_lines(report), highlight=False)
+
+
+def _lines(fields: dict[str, Any], prefix: str = "") -> str:
+    """Return nested fields as one dotted name and number a line."""
+    lines = []
+    for name, value in fields.items():
+        if isinstance(value, dict):
+            lines.append(_lines(value, f"{prefix}{name}."))
+        else:
+            shown = f"{value:.4g}" if isinstance(value, float) else str(value)
+            lines.append(f"{prefix}{name:<24} {shown}")
+    return "\n".join(lines)
