@@ -335,6 +335,9 @@ def _listen(path: Path, mode: int, group: str | None) -> socket.socket:
     """
     _remove_stale(path)
     listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    # Accepted sockets inherit it (Linux 6.16): else what is sent in the moment between accept and
+    # setsockopt comes without its sender.
+    listener.setsockopt(socket.SOL_SOCKET, socket.SO_PASSCRED, 1)
     before = os.umask(0o777)
     try:
         listener.bind(str(path))
