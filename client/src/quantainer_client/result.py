@@ -136,6 +136,22 @@ class Result:
         """Return the counts of one pub, the first unless said otherwise."""
         return self.pubs[pub].counts(row)
 
+    def to_dict(self, pub: int = 0) -> Dict[str, Any]:
+        """Return one sampled pub as the JSON fields that commands print."""
+        entry = self.pubs[pub]
+        return {
+            "job": self.job,
+            "backend": entry.metadata.get("backend"),
+            "method": entry.metadata.get("method"),
+            "shots": entry.shots,
+            "counts": entry.counts(),
+            "registers": [
+                {"name": register.name, "bits": register.bits}
+                for register in entry.registers.values()
+            ],
+            "metadata": entry.metadata,
+        }
+
     def __getitem__(self, pub: int) -> PubResult:
         return self.pubs[pub]
 

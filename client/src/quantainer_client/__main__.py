@@ -1,0 +1,169 @@
+"""``python -m quantainer_client``: the device from a shell that has no SDK.
+
+Exit codes: 0 done, 1 refused or failed, 2 usage.
+"""
+
+from __future__ import annotations
+
+import argparse
+import json
+import os
+import sys
+
+from quantainer_client import __version__
+from quantainer_client.connection import connect
+from quantainer_client.errors import QuantainerError
+from quantainer_client.submission import Pub
+
+TYPE_CHECKING = False
+if TYPE_CHECKING:
+    from typing import Any, List, Optional
+
+    from quantainer_client.result import Result
+
+__all__ = ["main"]
+
+
+def main(arguments: Optional[List[str]] = None) -> int:
+    """Run one command and return its exit code."""
+    options = _parser().parse_args(arguments)
+    try:
+        options.command(options)
+        sys.stdout.flush()
+    except QuantainerError as error:
+        _print_refusal(error)
+        return 1
+    except BrokenPipeError:
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return 0
+    except KeyboardInterrupt:
+        return 130
+    return 0
+
+
+def _parser() -> argparse.ArgumentParser:
+    parser = argparse.ArgumentParser(
+        prog="python -m quantainer_client", description="The container's quantum device."
+    )
+    parser.add_argument("--version", action="version", version=f"%(prog)s {__version__}")
+    commands = parser.add_subparsers(required=True, metavar="COMMAND")
+
+    run = commands.add_parser("run", help="run a circuit file and show what was measured")
+    run.add_argument("file", help="circuit in any format the broker reads, or - for standard input")
+    run.add_argument("--shots", default="1000", help="number of shots (default: 1000)")
+    run.add_argument("--backend", "-B", default="qsim", help="device to use (default: qsim)")
+    run.add_argument("--seed", help="integer from 0 to 2^63 - 1 (default: fresh entropy)")
+    run.add_argument("--method", help="simulation method (default: the broker chooses)")
+    run.add_argument("--engine", help="simulation engine (default: the broker chooses)")
+    run.add_argument("--timeout", type=float, help="seconds for the job (default: an hour)")
+    run.set_defaults(command=_run)
+
+    devices = commands.add_parser("devices", help="list the backends this container was granted")
+    devices.set_defaults(command=_devices)
+
+    hello = commands.add_parser("hello", help="show the broker, its limits and the lease")
+    hello.set_defaults(command=_hello)
+
+    for command in (run, devices, hello):
+        command.add_argument("--json", action="store_true", help="print JSON")
+    return parser
+
+
+def _run(options: argparse.Namespace) -> None:
+    chosen = {"method": options.method, "engine": options.engine}
+    name = "" if options.file == "-" else os.path.basename(options.file)  # noqa: PTH119
+    connection = connect()
+    job = connection.submit(
+        Pub(_read(options.file), name=name),
+        backend=options.backend,
+        shots=_integer(options.shots, "invalid_shots", "--shots"),
+        seed=None if options.seed is None else _integer(options.seed, "invalid_seed", "--seed"),
+        timeout=options.timeout,
+        options={name: value for name, value in chosen.items() if value is not None},
+    )
+    try:
+        result = job.result()
+    except KeyboardInterrupt:
+        job.cancel()
+        raise
+    if options.json:
+        _print_json(result.to_dict())
+    else:
+        _print_result(result)
+
+
+def _devices(options: argparse.Namespace) -> None:
+    backends = connect().backends()
+    if options.json:
+        _print_json(backends)
+        return
+    for backend in backends:
+        width = f"{backend['qubits']} qubits"
+        if backend.get("clifford_qubits", 0) > backend["qubits"]:
+            width += f" ({backend['clifford_qubits']} for Clifford circuits)"
+        print(f"{backend['name']:<20} {backend['kind']:<10} {backend['status']:<12} {width}")
+
+
+def _hello(options: argparse.Namespace) -> None:
+    reply = {name: value for name, value in connect().hello().items() if name not in _ENVELOPE}
+    if options.json:
+        _print_json(reply)
+        return
+    lease = reply.get("lease") or {}
+    print(f"broker {reply.get('broker')}, protocol {reply.get('protocol')}")
+    print(f"lease  {lease.get('id')}: {', '.join(lease.get('backends', []))}")
+    for name, value in (reply.get("limits") or {}).items():
+        print(f"limit  {name}: {value}")
+
+
+_ENVELOPE = ("v", "id", "ok")
+
+
+def _read(path: str) -> bytes:
+    try:
+        if path == "-":
+            return sys.stdin.buffer.read()
+        with open(path, "rb") as file:  # noqa: PTH123  # pathlib would cost its import
+            return file.read()
+    except OSError as error:
+        raise QuantainerError("invalid_circuit", f"{path}: {error.strerror}.") from None
+
+
+def _integer(text: str, code: str, option: str) -> int:
+    """Return an option's integer; what is none is refused like a value out of range."""
+    try:
+        return int(text)
+    except ValueError:
+        raise QuantainerError(code, f"{option} takes an integer, not {text!r}.") from None
+
+
+def _print_json(value: Any) -> None:
+    print(json.dumps(value, indent=2))
+
+
+def _print_result(result: Result) -> None:
+    import shutil
+
+    from quantainer_client.histogram import histogram
+
+    fields = result.to_dict()
+    metadata = fields["metadata"]
+    print(
+        f"{fields['shots']} shots on {fields['backend']} ({fields['method']}, "
+        f"{metadata.get('engine')} {metadata.get('engine_version')}), seed {metadata.get('seed')}"
+    )
+    print(histogram(fields["counts"], shutil.get_terminal_size().columns))
+    for note in metadata.get("notes") or ():
+        print(f"note: {note}")
+
+
+def _print_refusal(error: QuantainerError) -> None:
+    print(f"quantainer: {error.message}", file=sys.stderr)
+    if error.limit is not None or error.needed is not None:
+        print(f"  limit: {error.limit}, needed: {error.needed}", file=sys.stderr)
+    if error.hint:
+        print(f"  {error.hint}", file=sys.stderr)
+
+
+if __name__ == "__main__":
+    sys.exit(main())
