@@ -44,6 +44,18 @@ def broker(docker: Docker) -> Iterator[Broker]:
         brokers.remove(running)
 
 
+@pytest.fixture
+def mortal_broker(docker: Docker, broker: Broker) -> Iterator[Broker]:
+    """A broker that a test may end; its devices take the place of the other's meanwhile."""
+    running = brokers.make(docker.cdi)
+    try:
+        running.start()
+        yield running
+    finally:
+        brokers.remove(running)
+        broker("cdi", "generate")
+
+
 @pytest.fixture(scope="session")
 def sdk() -> tuple[str, ...]:
     """Options that give a container the SDKs of the test environment, and nothing of the host's."""
