@@ -1,0 +1,197 @@
+"""Compile: make a circuit fit a target: its gates, its connections, its working qubits."""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import asdict, dataclass
+from typing import TYPE_CHECKING, Any, Literal
+
+from qiskit import QuantumCircuit
+from qiskit.circuit import ParameterExpression, Qubit
+from qiskit.transpiler import TranspilerError, generate_preset_pass_manager
+
+from quantainer.circuits.checks import reasons_against
+from quantainer.circuits.target import Device, digest_of
+from quantainer_client.errors import QuantainerError
+from quantainer_client.qiskit.target import target_of
+
+if TYPE_CHECKING:
+    from quantainer.circuits.circuit import Circuit
+    from quantainer.core.facts import Facts
+    from quantainer.core.target import TargetFacts
+
+__all__ = ["LEVELS", "Compiled", "compile_for", "compile_program"]
+
+LEVELS = (0, 1, 2, 3)
+_SEED = 20_260
+_MANAGERS_KEPT = 32
+_ROUTING = ("SabreLayout", "SabreSwap", "BasicSwap", "LookaheadSwap", "ApplyLayout", "VF2Layout")
+
+_managers: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
+
+
+@dataclass(frozen=True, slots=True)
+class Compiled:
+    """A circuit in a target's own gates, on its physical qubits.
+
+    Attributes:
+        program: Operations on physical qubits; as wide as the target.
+        initial_layout: Physical qubit of each qubit of the circuit at the start; ``None`` for an
+            idle one that was left out because the target has no room for it.
+        final_layout: The same at the end; swaps may have moved qubits.
+        swaps: Swaps that were added for the connections.
+        level: Optimisation level, 0 to 3.
+        cache: Whether it came out of the compile cache.
+    """
+
+    program: QuantumCircuit
+    initial_layout: tuple[int | None, ...]
+    final_layout: tuple[int | None, ...]
+    swaps: int
+    level: int
+    cache: Literal["hit", "miss", "off"] = "off"
+
+
+def compile_for(
+    circuit: Circuit, facts: Facts, target: TargetFacts, level: int = 1, seed: int = _SEED
+) -> Compiled:
+    """Compile a circuit; equal up to global phase and the layout.
+
+    The same circuit, target, level and seed give the same result.
+
+    Args:
+        circuit: From :func:`quantainer.circuits.read`.
+        facts: From :func:`quantainer.circuits.measure`.
+        target: What to compile for. Qubits it calls unusable are left alone.
+        level: 0 (only make it fit) to 3 (try hardest to make it short).
+        seed: For the heuristics of layout and routing.
+
+    Raises:
+        QuantainerError: ``too_many_qubits`` naming needed, usable and dead qubits,
+            ``unsupported_circuit`` for a gate or feedback that the target lacks, ``invalid_option``
+            for a level that does not exist; all before any compiling starts.
+    """
+    _check_level(level)
+    device = Device.of(target)
+    for reason in reasons_against(circuit, facts, device):
+        raise reason
+    return compile_program(circuit.program, target, level, seed)
+
+
+def compile_program(
+    program: QuantumCircuit, target: TargetFacts, level: int = 1, seed: int = _SEED
+) -> Compiled:
+    """Compile a program that was checked already; it may have free parameters."""
+    device = Device.of(target)
+    routing = _Routing()
+    width = max(device.facts.qubits, device.facts.clifford_qubits or 0)
+    size, kept = program.num_qubits, list(range(program.num_qubits))
+    if size > width:
+        program, kept = _without_idle(program)
+    try:
+        found = _manager(target, device, level, seed).run(program, callback=routing)
+    except TranspilerError as error:
+        reason = str(error.message).splitlines()[0]
+        raise QuantainerError(
+            "unsupported_circuit", f"{target.name} cannot run the circuit: {reason}"
+        ) from None
+    initial, final = _layouts(found, program.num_qubits)
+    if device.dead:
+        found = _widened(found, device, target.qubits)
+        initial = [device.usable[place] for place in initial]
+        final = [device.usable[place] for place in final]
+    if isinstance(found.global_phase, ParameterExpression):
+        found.global_phase = 0.0
+    return Compiled(
+        found, _spread(initial, kept, size), _spread(final, kept, size), routing.added, level
+    )
+
+
+def _check_level(level: int) -> None:
+    if level not in LEVELS:
+        raise QuantainerError(
+            "invalid_option",
+            f"There is no optimisation level {level!r}.",
+            limit=list(LEVELS),
+            hint="0 only makes the circuit fit; 3 tries hardest to make it short.",
+        )
+
+
+def _manager(target: TargetFacts, device: Device, level: int, seed: int) -> Any:
+    """Return the pass manager of a target, which takes long to make, from those kept."""
+    key = (digest_of(target), level, seed)
+    manager = _managers.get(key)
+    if manager is None:
+        facts = asdict(device.facts)
+        manager = generate_preset_pass_manager(
+            optimization_level=level, target=target_of(facts), seed_transpiler=seed
+        )
+        _managers[key] = manager
+        while len(_managers) > _MANAGERS_KEPT:
+            _managers.popitem(last=False)
+    else:
+        _managers.move_to_end(key)
+    return manager
+
+
+class _Routing:
+    """Counts the swaps that layout and routing add, as the passes report."""
+
+    def __init__(self) -> None:
+        self.added = 0
+        self._before = 0
+
+    def __call__(self, **report: Any) -> None:
+        swaps = int(report["dag"].count_ops(recurse=False).get("swap", 0))
+        if type(report["pass_"]).__name__ in _ROUTING:
+            self.added += max(0, swaps - self._before)
+        self._before = swaps
+
+
+def _layouts(program: QuantumCircuit, qubits: int) -> tuple[list[int], list[int]]:
+    layout = program.layout
+    if layout is None:
+        return list(range(qubits)), list(range(qubits))
+    return (
+        list(layout.initial_index_layout(filter_ancillas=True)),
+        list(layout.final_index_layout(filter_ancillas=True)),
+    )
+
+
+def _spread(places: list[int], kept: list[int], size: int) -> tuple[int | None, ...]:
+    found: list[int | None] = [None] * size
+    for index, place in zip(kept, places, strict=True):
+        found[index] = place
+    return tuple(found)
+
+
+def _without_idle(program: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
+    """Return the program over the qubits that something acts on, and their indices."""
+    active: set[Qubit] = set()
+    for instruction in program._data:
+        if instruction.name != "barrier":
+            active.update(instruction.qubits)
+    kept = [index for index, bit in enumerate(program.qubits) if bit in active]
+    narrow = QuantumCircuit([program.qubits[index] for index in kept], program.clbits)
+    narrow.global_phase = program.global_phase
+    for register in program.cregs:
+        narrow.add_register(register)
+    for instruction in program._data:
+        bits = [bit for bit in instruction.qubits if bit in active]
+        if instruction.name != "barrier":
+            narrow._append(instruction)
+        elif bits:
+            narrow.barrier(bits)
+    return narrow, kept
+
+
+def _widened(program: QuantumCircuit, device: Device, qubits: int) -> QuantumCircuit:
+    """Return the program on the physical qubits, dead ones included but untouched."""
+    wide = QuantumCircuit(qubits, global_phase=program.global_phase, name=program.name)
+    wide.add_bits(program.clbits)
+    for register in program.cregs:
+        wide.add_register(register)
+    place = {bit: wide.qubits[device.usable[index]] for index, bit in enumerate(program.qubits)}
+    for instruction in program._data:
+        wide._append(instruction.replace(qubits=[place[bit] for bit in instruction.qubits]))
+    return wide

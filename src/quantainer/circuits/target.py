@@ -1,0 +1,108 @@
+"""Target: what of a backend's facts decides whether and how a circuit is compiled for it."""
+
+from __future__ import annotations
+
+import json
+from collections import OrderedDict
+from dataclasses import asdict, dataclass, replace
+from hashlib import blake2b
+from typing import Any
+
+from quantainer.core.target import TargetFacts
+
+__all__ = ["Device", "digest_of", "groups"]
+
+_KEPT = 64
+_digests: OrderedDict[int, tuple[TargetFacts, str]] = OrderedDict()
+
+
+def digest_of(target: TargetFacts) -> str:
+    """Return a digest of all that compiling depends on; it changes with every calibration."""
+    known = _digests.get(id(target))
+    if known is not None and known[0] is target:
+        return known[1]
+    fields = asdict(target)
+    for field in ("description", "status", "calibrated_at"):
+        del fields[field]
+    text = json.dumps(fields, sort_keys=True, default=str)
+    digest = blake2b(text.encode(), digest_size=16).hexdigest()
+    # The facts are kept too, so that their id is not given to others meanwhile.
+    _digests[id(target)] = (target, digest)
+    while len(_digests) > _KEPT:
+        _digests.popitem(last=False)
+    return digest
+
+
+@dataclass(frozen=True, slots=True)
+class Device:
+    """A target without its dead qubits: the usable ones are numbered anew from 0.
+
+    Attributes:
+        facts: The facts over the usable qubits alone.
+        usable: Physical index of each.
+        dead: Physical indices of the others.
+    """
+
+    facts: TargetFacts
+    usable: tuple[int, ...]
+    dead: tuple[int, ...]
+
+    @classmethod
+    def of(cls, target: TargetFacts) -> Device:
+        """Return the device of a target."""
+        usable = target.usable_qubits
+        if len(usable) == target.qubits or not target.qubit_facts:
+            return cls(target, tuple(range(target.qubits)), ())
+        place = {physical: index for index, physical in enumerate(usable)}
+        coupling = target.coupling_map
+        if coupling is not None:
+            coupling = tuple((place[a], place[b]) for a, b in coupling if a in place and b in place)
+        facts = replace(
+            target,
+            qubits=len(usable),
+            coupling_map=coupling,
+            qubit_facts=tuple(target.qubit_facts[physical] for physical in usable),
+            gate_error=_moved(target.gate_error, place),
+            gate_duration_us=_moved(target.gate_duration_us, place),
+        )
+        dead = tuple(sorted(set(range(target.qubits)) - set(usable)))
+        return cls(facts, usable, dead)
+
+    @property
+    def largest_group(self) -> int:
+        """Number of qubits in the largest connected group of usable qubits."""
+        coupling = self.facts.coupling_map
+        if coupling is None:
+            return self.facts.qubits
+        return max(map(len, groups(coupling, self.facts.qubits)), default=0)
+
+
+def _moved(values: dict[str, float], place: dict[int, int]) -> dict[str, float]:
+    """Return ``"cx 0 1"``-style keys with the qubits renumbered, those of dead qubits left out."""
+    moved = {}
+    for key, value in values.items():
+        name, *qubits = key.split()
+        physical = [int(qubit) for qubit in qubits]
+        if all(qubit in place for qubit in physical):
+            moved[" ".join([name, *(str(place[qubit]) for qubit in physical)])] = value
+    return moved
+
+
+def groups(edges: Any, qubits: int) -> list[set[int]]:
+    """Return the connected groups of qubits, single ones included."""
+    parent = list(range(qubits))
+
+    def root(qubit: int) -> int:
+        while parent[qubit] != qubit:
+            parent[qubit] = parent[parent[qubit]]
+            qubit = parent[qubit]
+        return qubit
+
+    for edge in edges:
+        first, *others = edge
+        for other in others:
+            parent[root(first)] = root(other)
+    found: dict[int, set[int]] = {}
+    for qubit in range(qubits):
+        found.setdefault(root(qubit), set()).add(qubit)
+    return list(found.values())
