@@ -12,7 +12,7 @@ from quantainer.core.facts import Facts
 if TYPE_CHECKING:
     from quantainer.circuits.circuit import Circuit
 
-__all__ = ["measure"]
+__all__ = ["measure", "unwritten"]
 
 _LOOPS = frozenset(("while_loop", "for_loop"))
 _UNUSED, _USED, _MEASURED = 0, 1, 2
@@ -54,6 +54,22 @@ def measure(circuit: Circuit) -> Facts:
         light_cone=tally.light_cone(),
         bond_log2=tally.bond_log2(),
     )
+
+
+def unwritten(circuit: Circuit) -> list[str]:
+    """Return the names of the classical bits that no measurement writes: they are always 0."""
+    program = circuit.program
+    tally = _Tally(program.num_qubits)
+    _Walk(program, tally, range(program.num_qubits), range(program.num_clbits), root=True).run()
+    names = []
+    for index, bit in enumerate(program.clbits):
+        if index in tally.measured:
+            continue
+        registers = program.find_bit(bit).registers
+        names.append(
+            f"{registers[0][0].name}[{registers[0][1]}]" if registers else f"clbit[{index}]"
+        )
+    return names
 
 
 class _Tally:

@@ -1,0 +1,126 @@
+"""Circuit files on the command line: the options that say how one is read."""
+
+from __future__ import annotations
+
+import sys
+from dataclasses import dataclass
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantainer_client.errors import QuantainerError
+
+if TYPE_CHECKING:
+    from quantainer.backends.backend import Backend, Limits
+    from quantainer.circuits import Circuit
+
+__all__ = [
+    "BackendName",
+    "CircuitName",
+    "File",
+    "Format",
+    "GateLibrary",
+    "Inputs",
+    "MaxGates",
+    "Reading",
+    "backend_named",
+    "node_limits",
+]
+
+File = Annotated[str, typer.Argument(help="Circuit file, or - for standard input.")]
+Format = Annotated[str | None, typer.Option("--format", help="Format; found by content if absent.")]
+BackendName = Annotated[str | None, typer.Option("--backend", "-B", help="Device to look at.")]
+GateLibrary = Annotated[
+    str, typer.Option(help="OpenQASM 2: legacy (wider) or strict (the paper's qelib1.inc).")
+]
+CircuitName = Annotated[str | None, typer.Option("--circuit", help="Which of several circuits.")]
+Inputs = Annotated[
+    list[str] | None,
+    typer.Option("--input", help="OpenQASM 3: value of an input variable, NAME=VALUE."),
+]
+MaxGates = Annotated[int | None, typer.Option(help="Limit of operations, loops unrolled.")]
+
+
+@dataclass(frozen=True, slots=True)
+class Reading:
+    """How one file is read."""
+
+    file: str
+    format: str | None = None
+    gate_library: str = "legacy"
+    circuit: str | None = None
+    inputs: tuple[str, ...] = ()
+    max_gates: int | None = None
+
+    def read(self) -> Circuit:
+        """Read the circuit; ``include`` looks in the folder of the file.
+
+        Raises:
+            QuantainerError: If there is no such file or it cannot be read.
+        """
+        from quantainer.circuits import ReadOptions, read
+
+        if self.gate_library not in ("legacy", "strict"):
+            raise QuantainerError(
+                "invalid_option",
+                f"there is no gate library {self.gate_library!r}.",
+                limit=["legacy", "strict"],
+            )
+        chosen: dict[str, Any] = {"gate_library": self.gate_library, "circuit": self.circuit}
+        if self.file != "-":
+            chosen["include_path"] = (str(Path(self.file).absolute().parent),)
+        if self.inputs:
+            chosen["inputs"] = dict(map(_input, self.inputs))
+        if self.max_gates is not None:
+            chosen["max_gates"] = self.max_gates
+        name = "<stdin>" if self.file == "-" else Path(self.file).name
+        return read(self._bytes(), name, self.format, ReadOptions(**chosen))
+
+    def _bytes(self) -> bytes:
+        if self.file == "-":
+            return sys.stdin.buffer.read()
+        try:
+            return Path(self.file).read_bytes()
+        except OSError as error:
+            raise QuantainerError("invalid_circuit", f"{self.file}: {error.strerror}.") from None
+
+
+def _input(text: str) -> tuple[str, Any]:
+    name, equals, value = text.partition("=")
+    if not equals or not name.isidentifier():
+        raise QuantainerError("invalid_option", f"--input takes NAME=VALUE, not {text!r}.")
+    for parse in (int, float):
+        try:
+            return name, parse(value)
+        except ValueError:
+            continue
+    words = {"true": True, "false": False}
+    return name, words.get(value.lower(), value)
+
+
+def node_limits() -> Limits:
+    """Return what this node may spend on one job."""
+    from quantainer.backends.backend import Limits
+    from quantainer.broker.resources import cpu_grant, memory_grant
+
+    return Limits(memory_grant().limit_bytes, cpu_grant().threads)
+
+
+def backend_named(name: str, limits: Limits) -> Backend:
+    """Return a backend of this node.
+
+    Raises:
+        QuantainerError: ``unknown_backend`` with the names there are.
+    """
+    from quantainer.backends.registry import load_backends
+
+    backends = load_backends(limits)
+    if name not in backends:
+        raise QuantainerError(
+            "unknown_backend",
+            f"there is no backend {name!r}.",
+            limit=sorted(backends),
+            hint="`quantainer devices` lists the backends of this node.",
+        )
+    return backends[name]

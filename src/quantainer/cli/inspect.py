@@ -1,0 +1,167 @@
+"""``quantainer inspect``: measure a circuit file, on its own and on a backend."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated, Any
+
+import typer
+
+from quantainer.cli.circuit_file import (
+    BackendName,
+    CircuitName,
+    File,
+    Format,
+    GateLibrary,
+    Inputs,
+    MaxGates,
+    Reading,
+    backend_named,
+    node_limits,
+)
+from quantainer.cli.host import print_json
+from quantainer_client.errors import QuantainerError
+
+if TYPE_CHECKING:
+    from quantainer.circuits import Circuit
+    from quantainer.core.facts import Facts
+
+__all__ = ["app", "describe"]
+
+app = typer.Typer(add_completion=False)
+
+_SHOTS = 1024
+_DRAWN_OPERATIONS = 300
+_DRAWN_QUBITS = 40
+
+
+@app.command()
+def inspect(
+    file: File,
+    backend: BackendName = None,
+    level: Annotated[int, typer.Option(help="Optimisation level on the backend, 0 to 3.")] = 1,
+    as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
+    svg: Annotated[Path | None, typer.Option(help="Write a drawing as SVG.")] = None,
+    png: Annotated[Path | None, typer.Option(help="Write a drawing as PNG.")] = None,
+    circuit_format: Format = None,
+    gate_library: GateLibrary = "legacy",
+    circuit: CircuitName = None,
+    inputs: Inputs = None,
+    max_gates: MaxGates = None,
+) -> None:
+    """Measure a circuit file: width, depth, gates, and whether it fits a backend."""
+    from quantainer.circuits import measure
+
+    reading = Reading(file, circuit_format, gate_library, circuit, tuple(inputs or ()), max_gates)
+    found = reading.read()
+    facts = measure(found)
+    fields = describe(found, facts)
+    if backend is not None:
+        fields |= _on_backend(found, facts, backend, level)
+    for path in (svg, png):
+        if path is not None:
+            _draw(found, path, "svg" if path is svg else "png")
+    if as_json:
+        print_json(fields)
+        return
+    from quantainer.cli.facts_table import print_facts
+
+    print_facts(fields)
+    _print_drawing(found, facts)
+
+
+def describe(circuit: Circuit, facts: Facts) -> dict[str, Any]:
+    """Return the facts of a circuit as JSON fields, with what each method would need."""
+    from quantainer.circuits.measure import unwritten
+
+    notes = [*circuit.notes]
+    if not facts.measured_clbits:
+        notes.append("nothing is measured: it has expectation values, but no counts")
+    else:
+        missing = unwritten(circuit)
+        more = f" and {len(missing) - 4} more" if len(missing) > 4 else ""
+        if missing:
+            notes.append(f"no measurement writes bit {', '.join(missing[:4])}{more}: always 0")
+    return {
+        "name": circuit.name,
+        **facts.to_dict(),
+        "size": facts.size,
+        "memory_bytes": _memory(facts),
+        "notes": notes,
+    }
+
+
+def _memory(facts: Facts) -> dict[str, int]:
+    """Return the peak memory of each simulation method that can hold the circuit."""
+    from quantainer.backends.memory import Footprint, peak_bytes
+    from quantainer.backends.simulators.simulator import Method
+
+    footprint = Footprint(facts.active_qubits, facts.size, _SHOTS, facts.clbits, facts.bond_log2)
+    methods: list[Method] = ["statevector", "density_matrix", "mps"]
+    if facts.clifford:
+        methods.append("stabilizer")
+    return {method: peak_bytes(method, "", "double", footprint) for method in methods}
+
+
+def _on_backend(circuit: Circuit, facts: Facts, name: str, level: int) -> dict[str, Any]:
+    from quantainer.circuits.fit import fit
+
+    limits = node_limits()
+    backend = backend_named(name, limits)
+    target = backend.target(limits)
+    if target.kind != "simulator" or target.coupling_map is not None:
+        return {"backend": name, **fit(circuit, facts, target, level).to_dict()}
+    return {"backend": name, **_simulated(circuit, facts, backend, limits)}
+
+
+def _simulated(circuit: Circuit, facts: Facts, backend: Any, limits: Any) -> dict[str, Any]:
+    """An ideal simulator runs the circuit as it is, if there is memory for it."""
+    import numpy as np
+
+    from quantainer.backends.backend import Options, Pub
+    from quantainer.circuits.fit import Fit
+
+    values = np.zeros((1, len(facts.parameters))) if facts.parameters else None
+    pub = Pub(circuit, facts, "inspect", shots=_SHOTS, parameters=values)
+    try:
+        plan = backend.plan(pub, Options(), limits)
+    except QuantainerError as error:
+        return Fit(False, (str(error),)).to_dict()
+    as_it_is = Fit(
+        True,
+        native_depth=facts.depth,
+        native_two_qubit_depth=facts.two_qubit_depth,
+        swaps=0,
+        gates=facts.gates,
+        success_probability=1.0,
+    )
+    how = {"method": plan.method, "engine": plan.engine, "memory": plan.memory_bytes}
+    return {**as_it_is.to_dict(), "plan": {**how, "reason": plan.reason}}
+
+
+def _draw(circuit: Circuit, path: Path, kind: str) -> None:
+    try:
+        import matplotlib
+
+        matplotlib.use("Agg")
+        figure = circuit.program.draw("mpl", fold=40)
+    except ImportError as error:  # Qiskit's own error for a missing package is one too
+        raise QuantainerError(
+            "invalid_option",
+            f"drawing needs a package that is not installed: {error}",
+            hint="Install quantainer[plot].",
+        ) from None
+    try:
+        figure.savefig(path, format=kind, bbox_inches="tight")
+    except OSError as error:
+        raise QuantainerError("invalid_option", f"{path}: {error.strerror}.") from None
+
+
+def _print_drawing(circuit: Circuit, facts: Facts) -> None:
+    if facts.size > _DRAWN_OPERATIONS or facts.qubits > _DRAWN_QUBITS:
+        return
+    from rich.console import Console
+
+    console = Console()
+    drawing = circuit.program.draw("text", fold=console.width, idle_wires=False)
+    console.print(str(drawing), markup=False, highlight=False)
