@@ -23,6 +23,11 @@ app = typer.Typer(
 Json = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 
 
+@app.callback()
+def _root() -> None:
+    """Measure this node beside its peers, in the same run."""
+
+
 @app.command()
 def device(
     as_json: Json = False,
