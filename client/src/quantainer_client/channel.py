@@ -84,6 +84,9 @@ class Channel:
         while self._idle:
             self._idle.pop().close()
 
+    def __del__(self) -> None:
+        self.close()
+
     def round_trip(
         self, op: str, fields: Dict[str, Any], fd: Optional[int], timeout: float
     ) -> Reply:

@@ -75,8 +75,10 @@ class Payload:
 
         Large data is copied only by ``seal`` and must not change until then.
         """
-        offset = -(-self.size // ALIGNMENT) * ALIGNMENT
         view = data if isinstance(data, bytes) else memoryview(data).cast("B")
+        if not view:
+            return 0  # nothing lies anywhere, so not beyond the end
+        offset = -(-self.size // ALIGNMENT) * ALIGNMENT
         if len(view) <= _COPIED_BELOW:
             view = bytes(view)
         self.parts.append((offset, view))
