@@ -25,12 +25,16 @@ class Broker:
     Attributes:
         home: Its folders: ``run``, ``state``, ``broker.log``.
         cdi: Where it describes its devices.
+        program: The ``quantainer`` command.
+        user: Who runs it and the commands; ``None``: whoever runs the tests.
     """
 
     home: Path
     cdi: Path
     settings: dict[str, str] = field(default_factory=dict)
     process: subprocess.Popen[bytes] | None = None
+    user: str | None = None
+    program: tuple[str, ...] = (QUANTAINER,)
 
     @property
     def environment(self) -> dict[str, str]:
@@ -51,10 +55,11 @@ class Broker:
         """Start it and wait until it answers."""
         with (self.home / "broker.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [QUANTAINER, "up", "--foreground"],
+                [*self.program, "up", "--foreground"],
                 stdout=log,
                 stderr=log,
                 env=self.environment,
+                user=self.user,
                 start_new_session=True,
             )
         deadline = time.monotonic() + READY_S
@@ -85,11 +90,12 @@ class Broker:
         """Run ``quantainer`` with the arguments; on failure show what it said."""
         environment = {**self.environment, **options.pop("env", {})}
         done = subprocess.run(
-            [QUANTAINER, *map(str, arguments)],
+            [*self.program, *map(str, arguments)],
             capture_output=True,
             text=True,
             timeout=timeout,
             env=environment,
+            user=self.user,
             check=False,
             **options,
         )

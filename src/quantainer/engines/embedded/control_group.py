@@ -19,6 +19,8 @@ __all__ = ["ControlGroup"]
 PARENT = "quantainer"
 _CONTROLLERS = ("devices", "pids", "memory", "cpu", "freezer")
 _PERIOD_US = 100_000
+_ABANDONED_S = 60
+"""A younger group may be one that is about to be entered."""
 
 
 class ControlGroup:
@@ -43,6 +45,7 @@ class ControlGroup:
     def _make(self, name: str) -> None:
         for root in _hierarchies():
             folder = root / PARENT / name
+            _remove_abandoned(root / PARENT)
             with suppress(OSError):
                 folder.mkdir(parents=True)
                 self.folders.append(folder)
@@ -81,6 +84,15 @@ class ControlGroup:
                         break
                     time.sleep(0.01)
         self.folders = []
+
+
+def _remove_abandoned(parent: Path) -> None:
+    """Remove groups whose engine was killed; the kernel keeps those that hold a process."""
+    before = time.time() - _ABANDONED_S
+    for folder in parent.glob("embedded-*"):
+        with suppress(OSError):
+            if folder.stat().st_ctime < before:
+                folder.rmdir()
 
 
 def _hierarchies() -> list[Path]:

@@ -62,6 +62,7 @@ class Embedded:
             _accounts(wishes) if image.accounts else {},
             group,
             interactive=wishes.interactive,
+            read_only=wishes.read_only,
             terminal=Terminal() if wishes.terminal else None,
         )
         try:
@@ -95,8 +96,6 @@ class Embedded:
             words += self._device()
         words += wishes.mounts
         words += ["--dir", wishes.workdir, "--chdir", wishes.workdir]
-        if wishes.read_only:
-            words += ["--remount-ro", "/"]
         words.append("--clearenv")
         for key, value in self._environment(request, wishes, image).items():
             words += ["--setenv", key, value]

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 import os
+import re
 import shlex
 from dataclasses import dataclass
 from pathlib import Path
 
-from quantainer.core.settings import parse_size
 from quantainer.engines.request import Request
 from quantainer_client.errors import QuantainerError
 
@@ -184,11 +184,19 @@ def _user(text: str | None) -> tuple[int, int]:
     return int(user), int(group or (user if text else 0))
 
 
+def _bytes(text: str) -> int:
+    """Read Docker's sizes: 512m, 2g, 1024."""
+    match = re.fullmatch(r"(\d+)([bkmg]?)b?", text.lower())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 512m or 4g")
+    return int(match[1]) << 10 * "bkmg".index(match[2] or "b")
+
+
 def _limits(request: Request) -> Limits:
     memory, cpus, pids = (_last(request, name) for name in ("memory", "cpus", "pids-limit"))
     try:
         return Limits(
-            memory_bytes=None if memory is None else int(parse_size(memory.rstrip("bB"))),
+            memory_bytes=None if memory is None else _bytes(memory),
             cpus=None if cpus is None else float(cpus),
             pids=None if pids is None else int(pids),
         )

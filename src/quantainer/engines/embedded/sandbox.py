@@ -33,6 +33,7 @@ class Sandbox:
         files: Content of files by their path in the container.
         group: The control group it enters.
         interactive: It reads the caller's standard input.
+        read_only: Its root folder is, too.
         terminal: Its terminal, if it has one.
     """
 
@@ -44,6 +45,7 @@ class Sandbox:
         group: ControlGroup,
         *,
         interactive: bool,
+        read_only: bool,
         terminal: Terminal | None,
     ) -> None:
         self._terminal = terminal
@@ -53,6 +55,7 @@ class Sandbox:
         words = [*arguments, "--info-fd", str(info_child), "--block-fd", str(gate_child)]
         for path, handle in contents.items():
             words += ["--ro-bind-data", str(handle), path]
+        words += ["--remount-ro", "/"] if read_only else []
         handed = (info_child, gate_child, *contents.values())
 
         def before_exec() -> None:

@@ -1,0 +1,291 @@
+"""The embedded engine: a real bubblewrap container, as root and as an ordinary user."""
+
+from __future__ import annotations
+
+import json
+import os
+import pwd
+import shutil
+import signal
+import subprocess
+import sys
+import sysconfig
+import time
+from collections.abc import Iterator
+from pathlib import Path
+
+import pytest
+
+import quantainer
+import quantainer_client
+from engine import broker as brokers
+from engine.broker import QUANTAINER, Broker
+from engine.host import UnavailableError, need_tools
+from quantainer.engines.embedded import sandbox
+
+pytestmark = pytest.mark.engine
+
+GHZ = """
+from quantainer_client import Circuit, run
+circuit = Circuit(3).h(0)
+circuit = circuit.cx(0, 1).cx(1, 2)
+print(sorted(run(circuit.measure_all(), shots=200).counts()))
+"""
+DEVICE = ("--device", "/dev/qsim")
+
+
+@pytest.fixture(scope="session")
+def bubblewrap() -> None:
+    try:
+        need_tools("bubblewrap") if shutil.which("bwrap") is None else None
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+    if reason := sandbox.unusable():
+        pytest.skip(reason)
+
+
+@pytest.fixture(scope="module")
+def broker(bubblewrap: None) -> Iterator[Broker]:
+    running = brokers.make()
+    try:
+        running.start()
+        yield running
+    finally:
+        brokers.remove(running)
+
+
+def run(broker: Broker, *words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+    return broker("run", "--engine", "embedded", *words, check=check)
+
+
+def test_host_runs_a_circuit(broker: Broker) -> None:
+    done = run(broker, "--rm", *DEVICE, "host", "python", "-c", GHZ)
+    assert done.stdout.strip() == "['000', '111']"
+    assert done.stderr == ""
+
+
+def test_line_of_the_paper_runs_on_the_hosts_python(broker: Broker) -> None:
+    code = "import qiskit, quantainer_client; print(qiskit.__version__)"
+    options = ("--rm", "-it", *DEVICE, "--security-opt", "quantum.mode=hybrid")
+    done = run(broker, *options, "python:3.11-quantum-sim", "python", "-c", code)
+    assert int(done.stdout.split(".")[0]) >= 2
+    assert "this host's Python" in done.stderr
+
+
+def test_lease_lasts_as_long_as_the_container(broker: Broker) -> None:
+    process = subprocess.Popen(
+        [QUANTAINER, "run", "--engine", "embedded", *DEVICE, "host", "sleep", "60"],
+        env=broker.environment,
+    )
+    try:
+        deadline = time.monotonic() + 30
+        while not broker.leases() and time.monotonic() < deadline:
+            time.sleep(0.05)
+        (lease,) = broker.leases()
+        kind = "cgroup:/quantainer/embedded-" if os.geteuid() == 0 else "pidns:"
+        assert lease["anchor"].startswith(kind)
+        process.send_signal(signal.SIGTERM)
+        assert process.wait(timeout=30) == 128 + signal.SIGTERM
+    finally:
+        process.kill()
+        process.wait()
+    assert broker.leases() == []
+    assert not list(Path("/sys/fs/cgroup").glob(f"*{lease['anchor'].removeprefix('cgroup:')}"))
+
+
+def test_container_sees_no_network_and_nothing_of_the_hosts_accounts(broker: Broker) -> None:
+    code = (
+        "import json, os, socket;"
+        "print(json.dumps({'net': socket.if_nameindex(), 'etc': sorted(os.listdir('/etc')),"
+        " 'run': os.listdir('/run'), 'pids': [p for p in os.listdir('/proc') if p.isdigit()],"
+        " 'home': os.path.exists('/home'), 'write': os.access('/usr', os.W_OK)}))"
+    )
+    found = json.loads(run(broker, *DEVICE, "host", "python", "-c", code).stdout)
+    assert [name for _, name in found["net"]] == ["lo"]
+    assert "shadow" not in found["etc"]
+    assert found["run"] == []
+    assert len(found["pids"]) <= 3
+    assert found["home"] is False
+    assert found["write"] is False
+
+
+def test_environment_of_the_host_stays_outside(broker: Broker) -> None:
+    code = "import json, os; print(json.dumps(dict(os.environ)))"
+    done = broker(
+        *("run", "--engine", "embedded", *DEVICE, "-e", "MINE=1", "host", "python", "-c", code),
+        env={"QISKIT_IBM_TOKEN": "secret"},
+    )
+    found = json.loads(done.stdout)
+    assert found["MINE"] == "1"
+    assert "QISKIT_IBM_TOKEN" not in found
+
+
+def test_folder_with_a_root_file_system(broker: Broker, tmp_path: Path) -> None:
+    """What ``docker export`` gives: here the few files a shell needs."""
+    root = tmp_path / "rootfs"
+    for folder in ("bin", "opt/own", "etc"):
+        (root / folder).mkdir(parents=True)
+    shutil.copy("/bin/sh", root / "bin" / "sh")
+    for line in subprocess.check_output(["ldd", "/bin/sh"], text=True).splitlines():
+        for word in line.split():
+            if word.startswith("/"):
+                (root / word[1:]).parent.mkdir(parents=True, exist_ok=True)
+                shutil.copy(word, root / word[1:])
+    (root / "opt" / "own" / "file").write_text("kept")
+    command = "read text < /opt/own/file; echo $text; test -S /dev/quantum/qvm.sock && echo socket"
+    done = run(broker, *DEVICE, str(root), "sh", "-c", command)
+    assert done.stdout.split() == ["kept", "socket"]
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (("python:3.11", "python"), "has no images"),
+        (("./nowhere",), "no folder"),
+        (("/etc",), "no root file system"),
+        (("-p", "80:80", "host"), "-p"),
+        (("--network", "host", "host"), "--network host"),
+        (("-d", "host"), "-d"),
+        (("-v", "named:/x", "host"), "named volumes"),
+        (("-v", "/nonexistent:/x", "host"), "does not exist"),
+        (("--user", "alice", "host"), "numeric"),
+        (("--memory", "lots", "host"), "lots"),
+        (("--device", "/dev/quantum/nonsense", "host", "true"), "nonsense"),
+    ],
+)
+def test_what_it_cannot_do_is_refused_by_name(
+    broker: Broker, words: tuple[str, ...], said: str
+) -> None:
+    done = run(broker, *words, check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert broker.leases() == []
+
+
+def test_without_a_broker_nothing_is_started(bubblewrap: None) -> None:
+    absent = brokers.make()
+    try:
+        done = run(absent, *DEVICE, "host", "echo", "started", check=False)
+    finally:
+        brokers.remove(absent)
+    assert done.returncode == 1
+    assert "started" not in done.stdout
+    assert "quantainer up" in done.stderr
+
+
+@pytest.mark.parametrize(("command", "code"), [("exit 7", 7), ("kill -9 $$", 137)])
+def test_exit_code_is_the_commands(broker: Broker, command: str, code: int) -> None:
+    assert run(broker, *DEVICE, "host", "sh", "-c", command, check=False).returncode == code
+
+
+def test_standard_input_is_read_only_when_asked(broker: Broker) -> None:
+    words = ("run", "--engine", "embedded", *DEVICE)
+    assert broker(*words, "-i", "host", "cat", input="typed").stdout == "typed"
+    assert broker(*words, "host", "cat", input="typed").stdout == ""
+
+
+@pytest.mark.skipif(os.geteuid() != 0, reason="only root may make control groups")
+def test_limits_hold(broker: Broker) -> None:
+    code = "import ctypes; x = bytearray(300 << 20); print(len(x))"
+    done = run(broker, "-m", "100m", *DEVICE, "host", "python", "-c", code, check=False)
+    assert done.returncode == 137 or "MemoryError" in done.stderr
+    assert run(broker, "-m", "900m", *DEVICE, "host", "python", "-c", code).stdout
+
+
+def test_user_and_read_only_root(broker: Broker) -> None:  # report 21
+    code = (
+        "import os\n"
+        "print(os.getuid(), os.getgid())\n"
+        "try: open('/tmp/x', 'w')\n"
+        "except OSError as error: print(error.strerror)\n" + GHZ
+    )
+    options = ("--read-only", "--user", "12345:12345", *DEVICE)
+    done = run(broker, *options, "host", "env", "-u", "HOME", "python", "-c", code)
+    assert done.stdout.splitlines() == ["12345 12345", "Read-only file system", "['000', '111']"]
+
+
+def test_terminal_is_the_containers_own(broker: Broker) -> None:
+    code = (
+        "import pty, sys\n"
+        f"status = pty.spawn([{QUANTAINER!r}, 'run', '--engine', 'embedded', '-it',"
+        " '--device', '/dev/qsim', 'host', 'sh', '-c', 'test -t 0 && tty && stty size; exit 3'])\n"
+        "sys.exit(status >> 8)"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code],
+        env=broker.environment,
+        stdin=subprocess.DEVNULL,
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 3
+    assert "/dev/" in done.stdout or "not a tty" in done.stdout
+
+
+# --- An ordinary user --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def user_broker(bubblewrap: None) -> Iterator[Broker]:
+    """A broker of the user ``nobody``, run by it."""
+    if os.geteuid() != 0:
+        pytest.skip("the other tests of this file run as an ordinary user already")
+    nobody = pwd.getpwnam("nobody")
+    python = _python_of(nobody.pw_uid)
+    if python is None:
+        pytest.skip("this checkout or its Python lies where other users may not read")
+    running = brokers.make()
+    os.chown(running.home, nobody.pw_uid, nobody.pw_gid)
+    running.user, running.program = "nobody", (python, "-m", "quantainer")
+    running.settings |= {"HOME": "/nonexistent", "PYTHONPATH": IMPORTS}
+    try:
+        running.start()
+        yield running
+    finally:
+        brokers.remove(running)
+
+
+IMPORTS = ":".join(
+    [
+        sysconfig.get_paths()["purelib"],
+        str(Path(quantainer.__file__).parents[1]),
+        str(Path(quantainer_client.__file__).parents[1]),
+    ]
+)
+
+
+def _python_of(uid: int) -> str | None:
+    """Return a Python of the tests' version that the user may run with the tests' packages."""
+    wanted = (
+        "import quantainer, qiskit, sys;"
+        f"sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    )
+    environment = {"PYTHONPATH": IMPORTS}
+    for python in (sys.executable, "/usr/bin/python3"):
+        command = [python, "-c", wanted]
+        try:
+            done = subprocess.run(
+                command, user=uid, env=environment, capture_output=True, cwd="/", check=False
+            )
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return python
+    return None
+
+
+def test_ordinary_user_runs_a_circuit(user_broker: Broker) -> None:
+    done = run(user_broker, *DEVICE, "host", "python3", "-c", GHZ)
+    assert done.stdout.strip() == "['000', '111']"
+    assert user_broker.leases() == []
+
+
+def test_two_containers_of_an_ordinary_user_are_two_tenants(user_broker: Broker) -> None:
+    code = "from quantainer_client import connect; print(connect().hello()['lease']['tenant'])"
+    tenants = {
+        run(user_broker, *DEVICE, "host", "python3", "-c", code).stdout.strip() for _ in range(2)
+    }
+    assert len(tenants) == 2
