@@ -138,7 +138,10 @@ def _circuit(program: Program, method: Method, measured: tuple[int, ...]) -> Any
 def _on_grid(gate: Gate) -> bool:
     if gate.name not in _EIGHTHS:
         return True
-    eighths = float(gate.params[0]) / (math.pi / 4)
+    try:
+        eighths = float(gate.params[0]) / (math.pi / 4)
+    except TypeError:  # a free parameter may take any value
+        return False
     return abs(eighths - round(eighths)) < 1e-9
 
 
