@@ -22,6 +22,7 @@ def broker_socket() -> Iterator[Path]:
     dirs = ["--runtime-dir", str(folder / "run"), "--state-dir", str(folder / "state")]
     log = (folder / "log").open("wb")
     environment = {key: value for key, value in os.environ.items() if "QUANTAINER" not in key}
+    environment["QUANTAINER_CDI_DIR"] = str(folder / "cdi")
     process = subprocess.Popen(
         [sys.executable, "-m", "quantainer", "up", "--foreground", "--workers", "1", *dirs],
         stdout=log,

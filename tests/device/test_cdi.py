@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import stat
 import subprocess
 import sys
@@ -146,6 +147,21 @@ def test_unwritable_folder_names_path_and_setting(tmp_path: Path) -> None:
     with pytest.raises(QuantainerError, match="file") as caught:
         cdi.publish(settings, ["qsim"])
     assert "QUANTAINER_CDI_DIR" in str(caught.value)
+
+
+def test_devices_of_a_broker_that_runs_are_not_displaced(
+    settings: Settings, tmp_path: Path
+) -> None:
+    path = cdi.publish(settings, ["qsim"])
+    second = settings.model_copy(update={"runtime_dir": str(tmp_path / "second")})
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as listener:
+        listener.bind(f"{settings.runtime_dir}/broker.sock")
+        listener.listen()
+        with pytest.raises(QuantainerError, match="another broker"):
+            cdi.publish(second, ["qsim"])
+        cdi.publish(settings, ["qsim"])
+    cdi.publish(second, ["qsim"])
+    assert str(tmp_path / "second") in path.read_text()
 
 
 def test_client_folder_is_stable_and_complete(settings: Settings) -> None:

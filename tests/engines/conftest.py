@@ -50,6 +50,7 @@ def mortal_broker(docker: Docker, broker: Broker) -> Iterator[Broker]:
     running = brokers.make(docker.cdi)
     try:
         running.start()
+        running("cdi", "generate")
         yield running
     finally:
         brokers.remove(running)

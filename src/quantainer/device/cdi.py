@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import os
+import socket
 import sys
 import tempfile
 from collections.abc import Iterable
@@ -147,16 +148,49 @@ def publish(settings: Settings, backends: Iterable[str]) -> Path:
     it stops: then the hook refuses containers and says why, which no engine would.
 
     Raises:
-        QuantainerError: ``invalid_option`` naming the folder that cannot be written.
+        QuantainerError: ``invalid_option`` naming the folder that cannot be written, or another
+            broker that runs and describes its devices there.
     """
     runtime = Path(settings.runtime_dir)
     target = Path(settings.cdi_dir) / FILE_NAME
+    _refuse_to_displace(target, runtime)
     try:
         (runtime / "dev").mkdir(parents=True, exist_ok=True)
         spec = specification(backends, Places.install(runtime))
         return write(spec, target)
     except OSError as error:
         raise _unwritable(error, target) from None
+
+
+def _refuse_to_displace(target: Path, runtime: Path) -> None:
+    other = _runtime_of(target)
+    if other is None or other == runtime or not _answers(other / "broker.sock"):
+        return
+    raise QuantainerError(
+        "invalid_option",
+        f"{target} describes the devices of another broker, which runs in {other}.",
+        hint="Set cdi_dir (QUANTAINER_CDI_DIR) to another folder.",
+    )
+
+
+def _runtime_of(target: Path) -> Path | None:
+    """Return the runtime folder that a specification of ours mounts."""
+    with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
+        spec = yaml.safe_load(target.read_text(encoding="utf-8"))
+        for mount in spec["containerEdits"]["mounts"]:
+            if mount["containerPath"] == DEVICE_FOLDER:
+                return Path(mount["hostPath"]).parent
+    return None
+
+
+def _answers(path: Path) -> bool:
+    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
+        probe.settimeout(2)
+        try:
+            probe.connect(str(path))
+        except OSError:
+            return False
+    return True
 
 
 def write(spec: dict[str, Any], target: Path, form: Format | None = None) -> Path:
