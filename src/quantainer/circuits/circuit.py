@@ -20,9 +20,11 @@ class Circuit:
         format: The format it was read from.
         name: File or program name, for messages.
         notes: What the reader chose and the user should know ("read with the legacy gate library").
+        columnar: The columnar bytes it was read from, which the compile cache looks it up by.
     """
 
     program: QuantumCircuit
     format: str
     name: str = ""
     notes: tuple[str, ...] = ()
+    columnar: bytes | None = None

@@ -6,6 +6,7 @@ about a microsecond an operation, equal ones shared.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -29,7 +30,8 @@ def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
             those that are over one.
     """
     width = max(options.max_qubits, options.max_clbits)
-    return build(decode(data, width, options.max_gates), name, options)
+    circuit = build(decode(data, width, options.max_gates), name, options)
+    return replace(circuit, columnar=bytes(data))
 
 
 def build(columns: Columns, name: str, options: ReadOptions) -> Circuit:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -16,44 +17,55 @@ from quantainer_client.errors import QuantainerError
 from quantainer_client.qiskit.target import target_of
 
 if TYPE_CHECKING:
+    import numpy as np
+    from numpy.typing import NDArray
+
     from quantainer.circuits.circuit import Circuit
     from quantainer.core.facts import Facts
     from quantainer.core.target import TargetFacts
 
-__all__ = ["LEVELS", "Compiled", "compile_for", "compile_program"]
+__all__ = ["DEFAULT_SEED", "LEVELS", "Compiled", "check_for", "compile_for", "compile_program"]
 
 LEVELS = (0, 1, 2, 3)
-_SEED = 20_260
+DEFAULT_SEED = 20_260
 _MANAGERS_KEPT = 32
 _ROUTING = ("SabreLayout", "SabreSwap", "BasicSwap", "LookaheadSwap", "ApplyLayout", "VF2Layout")
 
 _managers: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(slots=True, eq=False)
 class Compiled:
     """A circuit in a target's own gates, on its physical qubits.
 
     Attributes:
-        program: Operations on physical qubits; as wide as the target.
         initial_layout: Physical qubit of each qubit of the circuit at the start; ``None`` for an
             idle one that was left out because the target has no room for it.
         final_layout: The same at the end; swaps may have moved qubits.
         swaps: Swaps that were added for the connections.
         level: Optimisation level, 0 to 3.
         cache: Whether it came out of the compile cache.
+        angles: All angles in the order of the operations, where they are known without the program.
     """
 
-    program: QuantumCircuit
+    made: QuantumCircuit | Callable[[], QuantumCircuit]
     initial_layout: tuple[int | None, ...]
     final_layout: tuple[int | None, ...]
     swaps: int
     level: int
     cache: Literal["hit", "miss", "off"] = "off"
+    angles: NDArray[np.float64] | None = None
+
+    @property
+    def program(self) -> QuantumCircuit:
+        """Operations on physical qubits, as wide as the target; made when first asked for."""
+        if not isinstance(self.made, QuantumCircuit):
+            self.made = self.made()
+        return self.made
 
 
 def compile_for(
-    circuit: Circuit, facts: Facts, target: TargetFacts, level: int = 1, seed: int = _SEED
+    circuit: Circuit, facts: Facts, target: TargetFacts, level: int = 1, seed: int = DEFAULT_SEED
 ) -> Compiled:
     """Compile a circuit; equal up to global phase and the layout.
 
@@ -71,15 +83,25 @@ def compile_for(
             ``unsupported_circuit`` for a gate or feedback that the target lacks, ``invalid_option``
             for a level that does not exist; all before any compiling starts.
     """
-    _check_level(level)
-    device = Device.of(target)
-    for reason in reasons_against(circuit, facts, device):
-        raise reason
+    check_for(circuit, facts, target, level)
     return compile_program(circuit.program, target, level, seed)
 
 
+def check_for(circuit: Circuit, facts: Facts, target: TargetFacts, level: int) -> None:
+    """Refuse what :func:`compile_for` refuses, without compiling."""
+    if level not in LEVELS:
+        raise QuantainerError(
+            "invalid_option",
+            f"There is no optimisation level {level!r}.",
+            limit=list(LEVELS),
+            hint="0 only makes the circuit fit; 3 tries hardest to make it short.",
+        )
+    for reason in reasons_against(circuit, facts, Device.of(target)):
+        raise reason
+
+
 def compile_program(
-    program: QuantumCircuit, target: TargetFacts, level: int = 1, seed: int = _SEED
+    program: QuantumCircuit, target: TargetFacts, level: int = 1, seed: int = DEFAULT_SEED
 ) -> Compiled:
     """Compile a program that was checked already; it may have free parameters."""
     device = Device.of(target)
@@ -105,16 +127,6 @@ def compile_program(
     return Compiled(
         found, _spread(initial, kept, size), _spread(final, kept, size), routing.added, level
     )
-
-
-def _check_level(level: int) -> None:
-    if level not in LEVELS:
-        raise QuantainerError(
-            "invalid_option",
-            f"There is no optimisation level {level!r}.",
-            limit=list(LEVELS),
-            hint="0 only makes the circuit fit; 3 tries hardest to make it short.",
-        )
 
 
 def _manager(target: TargetFacts, device: Device, level: int, seed: int) -> Any:

@@ -1,0 +1,242 @@
+"""Template: one circuit structure compiled once, for any angles.
+
+Every angle of the circuit is replaced by a free parameter before compiling. What comes out is the
+compiled structure, and each of its angles as an affine function of the angles that went in. New
+angles then cost a few array operations.
+"""
+
+from __future__ import annotations
+
+import json
+import struct
+from copy import copy
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+from qiskit import QuantumCircuit
+
+from quantainer.circuits.columnar import build
+from quantainer.circuits.compile import compile_program
+from quantainer.circuits.options import ReadOptions
+from quantainer.circuits.structure import Symbols
+from quantainer.core.target import TargetFacts
+from quantainer_client.columnar import Columns, decode
+from quantainer_client.qiskit.encode import encode
+
+__all__ = ["Template", "lifted_slots", "make_template"]
+
+_HEADER = struct.Struct("<4sI")
+_MAGIC = b"QTPL"
+_PREFIX = "slot "
+
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Template:
+    """A compiled structure whose angles are affine in the angles of its source.
+
+    Output slot ``i`` is ``base[i] + Σ weight · source`` over the terms of ``i``: the first term of
+    each slot lies in ``first`` (output slot, source slot, weight), all further ones in ``more``.
+    """
+
+    columns: Columns
+    base: NDArray[np.float64]
+    first: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
+    more: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
+    sources: int
+    initial_layout: tuple[int | None, ...]
+    final_layout: tuple[int | None, ...]
+    swaps: int
+    level: int
+
+    def angles(self, source: NDArray[np.float64]) -> NDArray[np.float64]:
+        """Return the compiled angles for the source's angles, along the last axis of both."""
+        slots, sources, weights = self.first
+        if source.ndim == 1:
+            out = self.base.copy()
+            out[slots] += weights * source[sources]
+        else:
+            out = np.broadcast_to(self.base, (*source.shape[:-1], len(self.base))).copy()
+            out[..., slots] += weights * source[..., sources]
+        slots, sources, weights = self.more
+        if len(slots):
+            np.add.at(out.T, slots, (weights * source[..., sources]).T)
+        return out
+
+    def filled(self, angles: NDArray[np.float64]) -> Columns:
+        """Return the compiled circuit with its angles; structure is shared, not copied."""
+        columns = copy(self.columns)
+        columns.params = angles
+        columns.symbols = []
+        return columns
+
+    def symbols(
+        self, symbols: Symbols, angles: NDArray[np.float64]
+    ) -> list[tuple[int, list[tuple[str, float]], float]]:
+        """Return the compiled slots that depend on the source's free parameters."""
+        sources = symbols.terms()
+        found: dict[int, dict[str, float]] = {}
+        for slots, origins, weights in (self.first, self.more):
+            for slot, origin, weight in zip(slots, origins, weights, strict=True):
+                for name, coefficient in sources.get(int(origin), {}).items():
+                    terms = found.setdefault(int(slot), {})
+                    terms[name] = terms.get(name, 0.0) + float(weight) * coefficient
+        return [(slot, sorted(terms.items()), float(angles[slot])) for slot, terms in found.items()]
+
+    @property
+    def size(self) -> int:
+        """Bytes that it holds, roughly."""
+        columns = self.columns
+        arrays = (self.base, *self.first, *self.more)
+        structure = 2 * len(columns.kinds) + 4 * len(columns.operands)
+        return sum(values.nbytes for values in arrays) + structure + 2048
+
+    def to_bytes(self) -> bytes:
+        """Return it as bytes that :meth:`from_bytes` reads; no code travels in them."""
+        parts = [self.filled(np.zeros_like(self.base)).encode()]
+        parts += [values.tobytes() for values in (self.base, *self.first, *self.more)]
+        header = {
+            "sizes": [len(part) for part in parts],
+            "sources": self.sources,
+            "initial": self.initial_layout,
+            "final": self.final_layout,
+            "swaps": self.swaps,
+            "level": self.level,
+        }
+        text = json.dumps(header).encode()
+        return b"".join([_HEADER.pack(_MAGIC, len(text)), text, *parts])
+
+    @classmethod
+    def from_bytes(cls, data: bytes) -> Template:
+        """Read what :meth:`to_bytes` wrote.
+
+        Raises:
+            ValueError: If the bytes are something else.
+        """
+        magic, length = _HEADER.unpack_from(data)
+        if magic != _MAGIC:
+            raise ValueError("not a compiled template")
+        start = _HEADER.size + length
+        header = json.loads(data[_HEADER.size : start])
+        parts = []
+        for size in header["sizes"]:
+            parts.append(data[start : start + size])
+            start += size
+        numbers = [
+            np.frombuffer(part, dtype=kind) for part, kind in zip(parts[1:], _KINDS, strict=True)
+        ]
+        columns = decode(parts[0])
+        return cls(
+            columns=columns,
+            base=numbers[0],
+            first=(numbers[1], numbers[2], numbers[3]),
+            more=(numbers[4], numbers[5], numbers[6]),
+            sources=int(header["sources"]),
+            initial_layout=tuple(header["initial"]),
+            final_layout=tuple(header["final"]),
+            swaps=int(header["swaps"]),
+            level=int(header["level"]),
+        )
+
+
+_KINDS: tuple[Any, ...] = (
+    np.float64,
+    np.intp,
+    np.intp,
+    np.float64,
+    np.intp,
+    np.intp,
+    np.float64,
+)
+
+
+def make_template(columns: Columns, target: TargetFacts, level: int, seed: int) -> Template | None:
+    """Compile a structure for any angles; ``None`` if the result cannot be a template.
+
+    That is so where the compiled circuit has feedback, or an angle that is not affine.
+    """
+    program = build(_symbolic(columns), "", ReadOptions()).program
+    compiled = compile_program(program, target, level, seed)
+    merged = _merge_rotations(compiled.program)
+    data, kind = encode(merged)
+    if kind != "columnar":
+        return None
+    found = decode(data)
+    base = np.array(found.params, dtype=np.float64)
+    first: list[tuple[int, int, float]] = []
+    more: list[tuple[int, int, float]] = []
+    for slot, terms, constant in found.symbols:
+        base[slot] = constant
+        rows = [(slot, int(name.removeprefix(_PREFIX)), weight) for name, weight in terms]
+        first += rows[:1]
+        more += rows[1:]
+    return Template(
+        columns=found,
+        base=base,
+        first=_columns_of(first),
+        more=_columns_of(more),
+        sources=len(columns.params),
+        initial_layout=compiled.initial_layout,
+        final_layout=compiled.final_layout,
+        swaps=compiled.swaps,
+        level=level,
+    )
+
+
+def _columns_of(
+    rows: list[tuple[int, int, float]],
+) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
+    return (
+        np.array([row[0] for row in rows], dtype=np.intp),
+        np.array([row[1] for row in rows], dtype=np.intp),
+        np.array([row[2] for row in rows], dtype=np.float64),
+    )
+
+
+def _symbolic(columns: Columns) -> Columns:
+    """Return the columns with a free parameter for every angle; matrices stay what they are."""
+    symbolic = copy(columns)
+    symbolic.symbols = [
+        (slot, [(f"{_PREFIX}{slot:09d}", 1.0)], 0.0) for slot in lifted_slots(columns)
+    ]
+    return symbolic
+
+
+def lifted_slots(columns: Columns) -> list[int]:
+    """Return the slots that are angles, not elements of matrices."""
+    slots: list[int] = []
+    slot = 0
+    for kind in columns.kinds:
+        name, _, _, params = columns.gates[kind]
+        if params:
+            if name != "unitary":
+                slots.extend(range(slot, slot + params))
+            slot += params
+    return slots
+
+
+def _merge_rotations(program: QuantumCircuit) -> QuantumCircuit:
+    """Join Z rotations that follow one another on a qubit: their angles add, free ones too.
+
+    Qiskit's own passes join only angles that are numbers.
+    """
+    merged = program.copy_empty_like()
+    pending: dict[Any, Any] = {}
+
+    def flush(bits: Any) -> None:
+        for bit in bits:
+            angle = pending.pop(bit, None)
+            if angle is not None:
+                merged.rz(angle, bit)
+
+    for instruction in program._data:
+        if instruction.name == "rz" and instruction.is_standard_gate():
+            bit = instruction.qubits[0]
+            angle = instruction.params[0]
+            pending[bit] = pending[bit] + angle if bit in pending else angle
+            continue
+        flush(instruction.qubits)
+        merged._append(instruction)
+    flush(list(pending))
+    return merged
