@@ -70,6 +70,8 @@ class WorkerProcess:
         self.exit_reason = ""
         self._warm: OrderedDict[str, None] = OrderedDict()
         self._timer: asyncio.TimerHandle | None = None
+        self._closing: asyncio.TimerHandle | None = None
+        self._gone = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         with theirs:
             self._process = subprocess.Popen(
@@ -145,6 +147,8 @@ class WorkerProcess:
             self._timer = self._loop.call_later(self.task.seconds, self._overdue)
 
     def _signal(self, number: int) -> None:
+        if self._gone:
+            return  # the descriptor may be someone else's by now
         with contextlib.suppress(ProcessLookupError):
             signal.pidfd_send_signal(self._pidfd, number)
 
@@ -161,7 +165,9 @@ class WorkerProcess:
             packet, fd = b"", None
         if not packet:
             self._loop.remove_reader(self._connection)
-            self.kill("closed its socket")
+            # It ends right now, and its status tells why; one that lives on must not.
+            if not self._gone:
+                self._closing = self._loop.call_later(1.0, self.kill, "closed its socket")
             return
         try:
             fields = json.loads(packet)
@@ -192,8 +198,11 @@ class WorkerProcess:
 
     def _reap(self) -> None:
         status = self._process.wait()
-        if self.kill_reason is None:
+        self._gone = True
+        if self.kill_reason is None and self._closing is None:
             self._receive()  # an answer sent just before the end counts
+        if self._closing is not None:
+            self._closing.cancel()
         self._loop.remove_reader(self._pidfd)
         self._loop.remove_reader(self._connection)
         os.close(self._pidfd)
