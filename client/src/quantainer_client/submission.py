@@ -5,6 +5,7 @@ from __future__ import annotations
 from array import array
 from operator import index
 
+from quantainer_client import seeds
 from quantainer_client.errors import QuantainerError
 from quantainer_client.payload import Payload
 
@@ -18,9 +19,8 @@ if TYPE_CHECKING:
     Program = Union[Circuit, Columns, bytes, str]
     Observable = Sequence[Tuple[str, float]]
 
-__all__ = ["MAX_SEED", "Pub", "checked_seed", "checked_shots", "fields_of"]
+__all__ = ["Pub", "checked_shots", "fields_of"]
 
-MAX_SEED = 2**63 - 1
 _MAX_NAME = 256
 _MAX_INLINE = 32_768
 """Characters of JSON that a pub list may take in the message; a longer one moves to the payload."""
@@ -111,7 +111,7 @@ def fields_of(
     if shots is not None:
         fields["shots"] = checked_shots(shots)
     if seed is not None:
-        fields["seed"] = checked_seed(seed)
+        fields["seed"] = seeds.checked(seed)
     if priority:
         fields["priority"] = priority
     if timeout is not None:
@@ -123,45 +123,21 @@ def fields_of(
     return fields, payload
 
 
-def checked_seed(seed: Any) -> int:
-    """Return a seed if it is an integer in range; nothing is cast, cut or wrapped.
-
-    Raises:
-        QuantainerError: ``invalid_seed``.
-    """
-    number = _integer(seed)
-    if number is None or not 0 <= number <= MAX_SEED:
-        raise QuantainerError(
-            "invalid_seed",
-            f"The seed must be an integer from 0 to {MAX_SEED}, not {seed!r}.",
-            limit=MAX_SEED,
-            hint="Leave it out for fresh entropy.",
-        )
-    return number
-
-
 def checked_shots(shots: Any) -> int:
     """Return a number of shots if it is a positive integer; the broker knows the upper limit.
 
     Raises:
         QuantainerError: ``invalid_shots``.
     """
-    number = _integer(shots)
-    if number is None or number < 1:
+    try:
+        number = 0 if isinstance(shots, bool) else index(shots)
+    except TypeError:
+        number = 0
+    if number < 1:
         raise QuantainerError(
             "invalid_shots", f"The number of shots must be an integer from 1, not {shots!r}."
         )
     return number
-
-
-def _integer(value: Any) -> Optional[int]:
-    """Return any integer type's value, numpy's too, but no truth value and no text."""
-    if isinstance(value, bool):
-        return None
-    try:
-        return index(value)
-    except TypeError:
-        return None
 
 
 def _entry(pub: Pub, payload: Payload, places: Dict[bytes, int]) -> Dict[str, Any]:

@@ -69,9 +69,7 @@ def encode(circuit: cirq.AbstractCircuit, order: cirq.QubitOrderOrList) -> Encod
         if qubit.dimension != 2:
             raise _unsupported(f"{qubit} has {qubit.dimension} levels; only qubits can travel.")
     walk = _Walk(qubits)
-    for operation in cirq.unroll_circuit_op(
-        circuit, deep=True, tags_to_check=None
-    ).all_operations():
+    for operation in _unrolled(circuit).all_operations():
         walk.append(operation, ())
     if not walk.measured:
         raise QuantainerError(
@@ -84,6 +82,16 @@ def encode(circuit: cirq.AbstractCircuit, order: cirq.QubitOrderOrList) -> Encod
         for key, measured in walk.measured.items()
     ]
     return Encoded(walk.columns, walk.measured)
+
+
+def _unrolled(circuit: cirq.AbstractCircuit) -> cirq.AbstractCircuit:
+    """Return a circuit with its subcircuits written out."""
+    try:
+        return cirq.unroll_circuit_op(circuit, deep=True, tags_to_check=None)
+    except ValueError:
+        if cirq.is_parameterized(circuit):
+            raise NotAffineError("the number of repetitions") from None
+        raise _unsupported("A Cirq loop with repeat_until cannot travel.") from None
 
 
 class _Walk:
@@ -112,8 +120,6 @@ class _Walk:
     def _take_apart(
         self, operation: cirq.Operation, conditions: Tuple[cirq.Condition, ...]
     ) -> None:
-        if isinstance(operation, cirq.CircuitOperation):
-            raise _unsupported("A Cirq loop with repeat_until cannot travel.")
         if isinstance(operation.gate, cirq.MatrixGate):
             parts = unitary_part(operation)
             if parts is not None:

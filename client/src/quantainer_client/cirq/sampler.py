@@ -7,6 +7,7 @@ from array import array
 import cirq
 import numpy as np
 
+from quantainer_client import seeds
 from quantainer_client.cirq.encode import Encoded, NotAffineError, encode
 from quantainer_client.connection import Connection, connect
 from quantainer_client.errors import QuantainerError
@@ -28,7 +29,8 @@ class QuantainerSampler(cirq.Sampler):  # type: ignore[misc]
 
     Args:
         backend: One that the lease grants.
-        seed: 0 to 2⁶³ − 1; the same seed gives the same bits. None: fresh entropy.
+        seed: 0 to 2⁶³ − 1; the same seed gives the same series of results. None: fresh
+            entropy.
         qubit_order: How Cirq's qubits become the device's, first to last; results do not depend on
             it.
         options: ``method``, ``engine``, ``precision``, ``truncation_max``, ``level``.
@@ -45,7 +47,7 @@ class QuantainerSampler(cirq.Sampler):  # type: ignore[misc]
         connection: Optional[Connection] = None,
     ) -> None:
         self.backend = backend
-        self.seed = seed
+        self._seeds = seeds.series(seed)
         self.qubit_order = qubit_order
         self.options = options
         self._connection = connection or connect()
@@ -81,7 +83,7 @@ class QuantainerSampler(cirq.Sampler):  # type: ignore[misc]
         if not pubs:
             return [[] for _ in tasks]
         result = self._connection.run(
-            pubs, backend=self.backend, seed=self.seed, options=self.options
+            pubs, backend=self.backend, seed=next(self._seeds), options=self.options
         )
         entries = iter(result)
         return [task.read([next(entries) for _ in task.pubs]) for task in tasks]

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import random
 from dataclasses import replace
 
 import pennylane as qml
@@ -13,17 +12,17 @@ from pennylane.measurements import Shots
 from pennylane.ops import Conditional
 from pennylane.transforms import broadcast_expand, defer_measurements
 
+from quantainer_client import seeds
 from quantainer_client.connection import Connection, connect
 from quantainer_client.pennylane import samples, values
 from quantainer_client.pennylane.encode import MID_MEASURE
 from quantainer_client.pennylane.gates import is_supported
 from quantainer_client.pennylane.runs import pubs_of
 from quantainer_client.pennylane.tasks import task_of
-from quantainer_client.submission import checked_seed
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterator, Optional, Sequence, Tuple
+    from typing import Any, Dict, Optional, Sequence, Tuple
 
 __all__ = ["QuantainerDevice"]
 
@@ -58,7 +57,7 @@ class QuantainerDevice(Device):  # type: ignore[misc]
         self._shots = Shots(shots)  # after the base class, which warns of shots on devices
         self._backend = backend
         self._options = options
-        self._seeds = None if seed is None else _seeds(seed)
+        self._seeds = seeds.series(seed)
         self._connection = connection or connect()
 
     def setup_execution_config(
@@ -119,17 +118,11 @@ class QuantainerDevice(Device):  # type: ignore[misc]
         result = self._connection.run(
             pubs,
             backend=self._backend,
-            seed=None if self._seeds is None else next(self._seeds),
+            seed=next(self._seeds),
             options=self._options,
         )
         found = iter([(result[pub], row) for pub, row in places])
         return tuple(task.read([next(found) for _ in task.runs]) for task in tasks)
-
-
-def _seeds(seed: int) -> Iterator[int]:
-    generator = random.Random(checked_seed(seed))
-    while True:
-        yield generator.getrandbits(63)
 
 
 def _is_supported_or_dynamic(operation: Any) -> bool:
