@@ -13,8 +13,9 @@ from typing import Any
 from quantainer import __version__
 from quantainer.broker.admission import NodeLimits, admit_job, admit_submission, visible
 from quantainer.broker.driver import Driver, Outcome
-from quantainer.broker.payloads import digest_of
+from quantainer.broker.payloads import Upload, digest_of
 from quantainer.broker.plans import JobPlan, PlanCache, plans_in
+from quantainer.broker.process import Answer
 from quantainer.broker.requests import Submission, parse
 from quantainer.broker.workers import Pool
 from quantainer.core import events
@@ -188,14 +189,19 @@ class Broker:
         Raises:
             QuantainerError: If the job is not accepted: then there is no job.
         """
-        request, payload, digest = await self._received(session, message, fd)
-        plan = self._plans.find(request, payload)
-        if plan is None:
-            plan = await self._plan(session, request, message, payload, digest)
-        job, seconds = self._new_job(session, request, message, digest, plan)
+        request, upload = await self._received(session, message, fd)
+        try:
+            plan = self._plans.find(request, upload.data)
+            if plan is None:
+                plan = await self._plan(session, request, message, upload)
+            job, seconds = self._new_job(session, request, message, upload.digest, plan)
+        except BaseException:
+            upload.close()
+            raise
+        self.driver.payloads.hold(upload)
         waiter = self.driver.waiter(job.id) if request.wait else None
         try:
-            self.driver.submit(job, payload, seconds)
+            self.driver.submit(job, upload.data, seconds)
         except QuantainerError:
             if waiter is not None:
                 self.driver.forget_waiter(job.id, waiter)
@@ -210,25 +216,22 @@ class Broker:
 
     async def estimate(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
         """Return facts and plan of each pub, or why it would be refused; nothing runs."""
-        _, _, digest = await self._received(session, message, fd)
-        answer = await self.pool.ask(
-            session.lease,
-            {"op": "estimate", "request": _kept(message)},
-            self.driver.payloads.descriptor(digest),
-            digest,
-            self.settings.plan_timeout,
-        )
+        _, upload = await self._received(session, message, fd)
+        try:
+            answer = await self._ask(session, "estimate", message, upload)
+        finally:
+            upload.close()
         return Reply({"pubs": answer.fields["pubs"]}, answer.fd)
 
     async def _received(
         self, session: Session, message: dict[str, Any], fd: int | None
-    ) -> tuple[Submission, memoryview, str]:
-        """Check request and payload, and hold the payload by its digest."""
+    ) -> tuple[Submission, Upload]:
+        """Check request and payload, and take the payload over."""
         try:
             request = parse(Submission, message)
             request.check_values(self.settings.shots_max)
             admit_submission(self.lease(session), request.backend, self.targets)
-            payload = self._payload(request, fd)
+            fd, payload = self._payload(request, fd)
             if len(payload) <= _IN_LOOP_BYTES:
                 digest = digest_of(payload)
             else:
@@ -238,36 +241,38 @@ class Broker:
             if fd is not None:
                 os.close(fd)
             raise
-        if fd is not None:
-            self.driver.payloads.hold(digest, fd, len(payload))
-        return request, payload, digest
+        return request, Upload(fd, payload, digest)
 
-    def _payload(self, request: Submission, fd: int | None) -> memoryview:
+    def _payload(self, request: Submission, fd: int | None) -> tuple[int, memoryview]:
         most = self.settings.circuits_max
         if isinstance(request.pubs, list) and len(request.pubs) > most:
             raise _too_many_circuits(len(request.pubs), most)
         if fd is None:
             raise QuantainerError("bad_request", "The circuits come in a memfd; none came.")
-        return map_sealed(os.dup(fd), self.settings.payload_max)
+        return fd, map_sealed(os.dup(fd), self.settings.payload_max)
 
     async def _plan(
         self,
         session: Session,
         request: Submission,
         message: dict[str, Any],
-        payload: memoryview,
-        digest: str,
+        upload: Upload,
     ) -> JobPlan:
-        answer = await self.pool.ask(
+        plan = plans_in(await self._ask(session, "plan", message, upload))
+        self._plans.keep(request, upload.data, plan)
+        return plan
+
+    async def _ask(
+        self, session: Session, op: str, message: dict[str, Any], upload: Upload
+    ) -> Answer:
+        """Have a worker read a submission."""
+        return await self.pool.ask(
             session.lease,
-            {"op": "plan", "request": _kept(message)},
-            self.driver.payloads.descriptor(digest),
-            digest,
+            {"op": op, "request": _kept(message)},
+            upload.fd,
+            upload.digest,
             self.settings.plan_timeout,
         )
-        plan = plans_in(answer)
-        self._plans.keep(request, payload, plan)
-        return plan
 
     def _new_job(
         self,

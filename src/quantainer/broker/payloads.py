@@ -4,12 +4,13 @@ from __future__ import annotations
 
 import os
 from collections import OrderedDict
+from dataclasses import dataclass
 from hashlib import blake2b
 
 from quantainer.broker.store import Store
-from quantainer_client.payload import Payload, map_payload
+from quantainer_client.payload import Payload
 
-__all__ = ["Payloads", "digest_of"]
+__all__ = ["Payloads", "Upload", "digest_of"]
 
 _ENTRIES = 256
 _BYTES = 256 * 1024**2
@@ -20,6 +21,19 @@ def digest_of(data: memoryview) -> str:
     return blake2b(data, digest_size=20).hexdigest()
 
 
+@dataclass(frozen=True, slots=True)
+class Upload:
+    """A payload that came with a request; whoever holds it closes it or hands it on."""
+
+    fd: int
+    data: memoryview
+    digest: str
+
+    def close(self) -> None:
+        """Close its descriptor: it is not needed any more."""
+        os.close(self.fd)
+
+
 class Payloads:
     """Descriptors of recent payloads; older ones come back from the store."""
 
@@ -28,8 +42,11 @@ class Payloads:
         self._held: OrderedDict[str, tuple[int, int]] = OrderedDict()
         self._bytes = 0
 
-    def hold(self, digest: str, fd: int, size: int) -> None:
-        """Take over a descriptor of a sealed payload."""
+    def hold(self, upload: Upload) -> None:
+        """Take over the descriptor of a payload that a job needs."""
+        self._hold(upload.digest, upload.fd, len(upload.data))
+
+    def _hold(self, digest: str, fd: int, size: int) -> None:
         if digest in self._held:
             self._held.move_to_end(digest)
             os.close(fd)
@@ -55,16 +72,8 @@ class Payloads:
         payload = Payload()
         payload.append(data)
         fd = payload.seal("quantainer-payload")
-        self.hold(digest, fd, len(data))
+        self._hold(digest, fd, len(data))
         return fd
-
-    def data(self, digest: str) -> memoryview:
-        """Return the bytes of a payload.
-
-        Raises:
-            QuantainerError: ``storage`` if the payload is neither held nor stored.
-        """
-        return map_payload(os.dup(self.descriptor(digest)))
 
     def close(self) -> None:
         """Close every descriptor."""

@@ -18,10 +18,13 @@ from typing import Any
 
 from quantainer_client import wire
 from quantainer_client.errors import QuantainerError
+from quantainer_client.payload import Payload
 
-__all__ = ["Answer", "Task", "WorkerProcess"]
+__all__ = ["LARGE", "Answer", "Task", "WorkerProcess"]
 
 _WARM_CIRCUITS = 256
+LARGE = b"\0"
+"""Stands for a message whose text lies in the first descriptor; no JSON begins with it."""
 _DONTWAIT = int(socket.MSG_DONTWAIT)
 
 
@@ -121,9 +124,22 @@ class WorkerProcess:
         message["task"] = task.number
         packet = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
         try:
-            wire.send(self._connection, packet, fd)
+            if len(packet) <= wire.MAX_MESSAGE:
+                wire.send(self._connection, packet, fd)
+            else:
+                self._send_large(packet, fd)
         except OSError as error:
             self.kill(f"did not take its work ({error.strerror})")
+
+    def _send_large(self, packet: bytes, fd: int | None) -> None:
+        """Send a message that grew too large for a packet as a memfd before the payload."""
+        payload = Payload()
+        payload.append(packet)
+        large = payload.seal("quantainer-message")
+        try:
+            socket.send_fds(self._connection, [LARGE], [large] if fd is None else [large, fd])
+        finally:
+            os.close(large)
 
     def kill(self, reason: str) -> None:
         """End the process at once, frozen or not; its pool hears of it when it is gone."""

@@ -24,6 +24,7 @@ from typing import Any
 from quantainer.backends.backend import Backend, Limits, PubResult
 from quantainer.backends.registry import load_backends
 from quantainer.broker import encoding
+from quantainer.broker.process import LARGE
 from quantainer.broker.requests import Submission, parse
 from quantainer.broker.results import add_result
 from quantainer.broker.workload import Planned, Workload, pub_requests
@@ -33,11 +34,9 @@ from quantainer_client import wire
 from quantainer_client.errors import QuantainerError
 from quantainer_client.payload import Payload, map_payload
 
-__all__ = ["PACKET_MAX", "Worker", "main"]
+__all__ = ["Worker", "main"]
 
 _PR_SET_PDEATHSIG = 1
-PACKET_MAX = 128 * 1024
-"""Bytes of one message to a worker: a caller's message and what the broker adds to it."""
 _INLINE_MAX = 32 * 1024  # lists of larger replies travel in the memfd
 _LISTS = frozenset({"results", "pubs", "targets"})
 _SLACK_BYTES = 1024**3
@@ -60,10 +59,11 @@ class Worker:
         """Answer requests until the broker closes its end."""
         self._reply({"op": "ready"}, Payload())
         while True:
-            packet, fds, _, _ = socket.recv_fds(self._connection, PACKET_MAX, 1)
+            packet, fds, _, _ = socket.recv_fds(self._connection, wire.MAX_MESSAGE, 2)
             if not packet:
                 return
-            message = json.loads(packet)
+            text = bytes(map_payload(fds.pop(0))) if packet == LARGE else packet
+            message = json.loads(text)
             self._answer(message, map_payload(fds[0]) if fds else memoryview(b""))
 
     def _answer(self, message: dict[str, Any], data: memoryview) -> None:
