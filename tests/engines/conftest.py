@@ -36,7 +36,7 @@ def base(docker: Docker) -> str:
 @pytest.fixture(scope="session")
 def broker(docker: Docker) -> Iterator[Broker]:
     """A broker whose devices the engine knows."""
-    running = brokers.make(docker.cdi)
+    running = brokers.make(docker.cdi, stop_grace="1")
     try:
         running.start()
         yield running
@@ -47,7 +47,7 @@ def broker(docker: Docker) -> Iterator[Broker]:
 @pytest.fixture
 def mortal_broker(docker: Docker, broker: Broker) -> Iterator[Broker]:
     """A broker that a test may end; its devices take the place of the other's meanwhile."""
-    running = brokers.make(docker.cdi)
+    running = brokers.make(docker.cdi, stop_grace="1")
     try:
         running.start()
         running("cdi", "generate")
