@@ -70,24 +70,29 @@ class Share:
 
 
 def shares_of(
-    measurements: Sequence[Any], wires: Sequence[Any]
+    measurements: Sequence[Any], wires: Sequence[Any], dynamic: bool = False
 ) -> Tuple[List[Basis], List[Tuple[float, List[Share]]]]:
     """Part measurements into bases.
+
+    Args:
+        measurements: All of a tape.
+        wires: Wire labels, for measurements that name none.
+        dynamic: The tape measures on the way; else such measurements were deferred to its end.
 
     Returns:
         The bases, and for each measurement a constant and its shares.
     """
     bases: List[Basis] = []
-    shares = [_shares(measurement, wires, bases) for measurement in measurements]
+    shares = [_shares(measurement, wires, bases, dynamic) for measurement in measurements]
     return bases or [Basis({})], shares
 
 
 def _shares(
-    measurement: Any, wires: Sequence[Any], bases: List[Basis]
+    measurement: Any, wires: Sequence[Any], bases: List[Basis], dynamic: bool = False
 ) -> Tuple[float, List[Share]]:
-    if measurement.mv is not None:
-        return 0.0, [Share(measurement, _place({}, bases))]
     observable = measurement.obs
+    if measurement.mv is not None and dynamic:  # measured on the way: any basis will do
+        return 0.0, [Share(measurement, _place({}, bases))]
     if observable is None:
         word = dict.fromkeys(measurement.wires or wires, "Z")
         return 0.0, [Share(measurement, _place(word, bases))]
@@ -101,6 +106,8 @@ def _shares(
             return _sum(split, wires, bases)
     with qml.QueuingManager.stop_recording():
         gates = observable.diagonalizing_gates()
+    if not gates:  # a projector, say: it lies in the computational basis, and shares it
+        return 0.0, [Share(measurement, _place(dict.fromkeys(observable.wires, "Z"), bases))]
     bases.append(Basis({}, gates, observable.wires))
     return 0.0, [Share(measurement, len(bases) - 1)]
 

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 from dataclasses import replace
 
-import pennylane as qml
 from pennylane.devices import Device, ExecutionConfig
 from pennylane.devices.modifiers import simulator_tracking, single_tape_support
 from pennylane.devices.preprocess import decompose, validate_device_wires, validate_measurements
@@ -14,6 +13,7 @@ from pennylane.transforms import broadcast_expand, defer_measurements
 
 from quantainer_client import seeds
 from quantainer_client.connection import Connection, connect
+from quantainer_client.errors import QuantainerError
 from quantainer_client.pennylane import samples, values
 from quantainer_client.pennylane.encode import MID_MEASURE
 from quantainer_client.pennylane.gates import is_supported
@@ -70,15 +70,15 @@ class QuantainerDevice(Device):  # type: ignore[misc]
         """
         config = config or ExecutionConfig()
         if config.use_device_gradient:
-            raise qml.DeviceError(f"{self.name} has no gradients of its own; use parameter-shift.")
+            raise _refused("It has no gradients of its own; use parameter-shift.")
         chosen = config.mcm_config
         method = chosen.mcm_method
         if method is None:
             method = "device" if circuit is not None and circuit.shots else "deferred"
         if str(method) not in ("device", "deferred"):
-            raise qml.DeviceError(f"{self.name} does not do mcm_method={str(method)!r}.")
+            raise _refused(f"It does not know mcm_method {str(method)!r}, only deferred or device.")
         if str(method) == "device" and str(chosen.postselect_mode) == "fill-shots":
-            raise qml.DeviceError(f"{self.name} discards shots; it does not fill them up.")
+            raise _refused("Postselection discards shots here; it does not fill them up.")
         return replace(config, mcm_config=replace(chosen, mcm_method=method))
 
     def preprocess_transforms(self, execution_config: Optional[ExecutionConfig] = None) -> Any:
@@ -123,6 +123,10 @@ class QuantainerDevice(Device):  # type: ignore[misc]
         )
         found = iter([(result[pub], row) for pub, row in places])
         return tuple(task.read([next(found) for _ in task.runs]) for task in tasks)
+
+
+def _refused(why: str) -> QuantainerError:
+    return QuantainerError("invalid_option", f"Device quantainer.qpu: {why}")
 
 
 def _is_supported_or_dynamic(operation: Any) -> bool:

@@ -29,7 +29,7 @@ def value_of(measurement: Any, bits: Any, wires: Sequence[Any], mid_bits: Dict[A
         wires: Their labels.
         mid_bits: ``int[shots]`` of each mid-circuit measurement.
     """
-    if measurement.mv is not None:
+    if measurement.mv is not None and mid_bits:
         return _mid_value(measurement, mid_bits)
     word = _pauli_word(measurement)
     if word is None:

@@ -6,7 +6,7 @@ import numpy as np
 
 from quantainer_client.pennylane import samples, values
 from quantainer_client.pennylane.bases import shares_of
-from quantainer_client.pennylane.encode import Encoder
+from quantainer_client.pennylane.encode import MID_MEASURE, Encoder
 from quantainer_client.pennylane.runs import Run
 
 TYPE_CHECKING = False
@@ -34,7 +34,7 @@ class SampledTask:
 
     def __init__(self, tape: Any, wires: Sequence[Any]) -> None:
         self._tape = tape
-        bases, self._shares = shares_of(tape.measurements, wires)
+        bases, self._shares = shares_of(tape.measurements, wires, _is_dynamic(tape))
         self._wires = [[wire for wire in wires if wire in set(basis.wires)] for basis in bases]
         self.runs = []
         for basis, measured in zip(bases, self._wires):
@@ -134,6 +134,10 @@ class ExactTask:
         encoder = Encoder(wires)
         encoder.apply(operations)
         return Run(encoder.columns, None, observables)
+
+
+def _is_dynamic(tape: Any) -> bool:
+    return any(operation.name == MID_MEASURE for operation in tape.operations)
 
 
 def _bits(register: Union[Register, None], shots: int, row: int) -> Any:

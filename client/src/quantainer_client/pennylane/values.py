@@ -39,7 +39,8 @@ def observables_of(measurement: Any, wires: Sequence[Any]) -> List[Terms]:
     place = {wire: len(wires) - 1 - index for index, wire in enumerate(wires)}
     if isinstance(measurement, ProbabilityMP):
         return _parities(_probability_wires(measurement, wires), place)
-    sentence = _sentence(measurement.obs)
+    deferred = measurement.mv is not None
+    sentence = _outcome(measurement.mv) if deferred else _sentence(measurement.obs)
     if isinstance(measurement, VarianceMP):
         return [_terms(sentence, place), _terms(sentence @ sentence, place)]
     return [_terms(sentence, place)]
@@ -110,6 +111,21 @@ def _sentence(observable: Any) -> Any:
         )
     matrix = qml.matrix(observable, wire_order=observable.wires)
     return qml.pauli_decompose(matrix, wire_order=observable.wires, pauli=True)
+
+
+def _outcome(value: Any) -> Any:
+    """Return a value of mid-circuit measurements that were deferred, each to a wire of its own.
+
+    Any function of bits is a sum of parities, whose factors are the function's transform.
+    """
+    wires = [measurement.wires[0] for measurement in value.measurements]
+    outcomes = np.array([float(outcome) for _, outcome in value.items()])
+    factors = _walsh_hadamard(outcomes) / len(outcomes)
+    sentence = qml.pauli.PauliSentence()
+    for subset, factor in enumerate(factors):
+        marks = [wire for i, wire in enumerate(reversed(wires)) if subset >> i & 1]
+        sentence[qml.pauli.PauliWord(dict.fromkeys(marks, "Z"))] = factor
+    return sentence
 
 
 def _terms(sentence: Any, place: Dict[Any, int]) -> Terms:
