@@ -221,12 +221,22 @@ def _has_open_conditions(body: Iterable[Operation]) -> bool:
 
 def _from_source(program: Program) -> QuantumCircuit:
     """Return the circuit as written, in Aer's gates."""
-    from qiskit import transpile
+    from qiskit import circuit, transpile
+    from qiskit.transpiler import Target
 
     _check_widths(program)
-    basis = sorted(_BASIS | {"store", "measure", "reset", "if_else", "while_loop"})
-    flow = ["for_loop", "switch_case", "break_loop", "continue_loop"]
-    return transpile(program.source, basis_gates=basis + flow, optimization_level=0)
+    flow = {
+        "break_loop": circuit.BreakLoopOp,
+        "continue_loop": circuit.ContinueLoopOp,
+        "for_loop": circuit.ForLoopOp,
+        "if_else": circuit.IfElseOp,
+        "store": circuit.Store,
+        "switch_case": circuit.SwitchCaseOp,
+        "while_loop": circuit.WhileLoopOp,
+    }
+    basis = sorted(_BASIS | {"measure", "reset"} | flow.keys())
+    target = Target.from_configuration(basis_gates=basis, custom_name_mapping=flow)
+    return transpile(program.source, target=target, optimization_level=0)
 
 
 def _check_widths(program: Program) -> None:
