@@ -1,0 +1,207 @@
+"""The broker's commands as a user types them."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.broker import Broker
+from programs import BELL, FLIPPED, ghz
+
+COMMANDS = ["up", "down", "status", "devices", "submit", "jobs", "top"]
+
+
+@pytest.fixture
+def flipped(tmp_path: Path) -> Path:
+    file = tmp_path / "flipped.qasm"
+    file.write_text(FLIPPED)
+    return file
+
+
+def test_submit_prints_the_documented_json(broker: Broker, flipped: Path) -> None:
+    done = broker("submit", flipped, "--shots", 100, "--seed", 7, "--json")
+    result = json.loads(done.stdout)
+    assert set(result) == {
+        "job", "backend", "method", "shots", "counts", "registers", "metadata"
+    }  # fmt: skip
+    assert result["counts"] == {"01": 100}
+    assert (result["backend"], result["shots"]) == ("qsim", 100)
+    assert result["registers"] == [{"name": "c", "bits": 2}]
+    assert result["metadata"]["seed"] == 7
+
+
+def test_submit_draws_a_histogram(broker: Broker, tmp_path: Path) -> None:
+    file = tmp_path / "ghz.qasm"
+    file.write_text(ghz(60))
+    done = broker("submit", file, "--shots", 1000)
+    assert "1000 shots on qsim" in done.stdout
+    assert "█" in done.stdout
+    assert "…" in done.stdout
+    assert "%" in done.stdout
+
+
+def test_submit_reads_standard_input(broker: Broker) -> None:
+    done = broker("submit", "-", "--shots", 5, "--json", input=FLIPPED)
+    assert json.loads(done.stdout)["counts"] == {"01": 5}
+
+
+@pytest.mark.parametrize(
+    ("options", "said"),
+    [
+        (["--shots", "0"], "shots"),
+        (["--shots", "-1"], "shots"),
+        (["--shots", "1000000000000"], "shots"),
+        (["--shots", "many"], "shots"),
+        (["--seed", "42.4"], "seed"),
+        (["--seed", "-1"], "seed"),
+        (["--seed", "9223372036854775808"], "seed"),
+        (["--backend", "nope"], "nope"),
+        (["--method", "magic"], "magic"),
+        (["--precision", "half"], "precision"),
+    ],
+)
+def test_wrong_options_exit_1_and_say_why(
+    broker: Broker, flipped: Path, options: list[str], said: str
+) -> None:
+    done = broker("submit", flipped, *options, check=False)
+    assert done.returncode == 1
+    assert said in done.stderr
+    assert "Traceback" not in done.stderr
+    assert done.stdout == ""
+
+
+def test_wrong_usage_exits_2(broker: Broker) -> None:
+    assert broker("submit", check=False).returncode == 2
+    assert broker("submit", "x", "--nonsense", check=False).returncode == 2
+
+
+def test_a_missing_file_is_named(broker: Broker, tmp_path: Path) -> None:
+    done = broker("submit", tmp_path / "absent.qasm", check=False)
+    assert (done.returncode, "absent.qasm" in done.stderr) == (1, True)
+
+
+def test_an_error_in_a_file_is_located(broker: Broker, tmp_path: Path) -> None:
+    file = tmp_path / "wrong.qasm"
+    file.write_text(BELL.replace("cx", "cy7"))
+    done = broker("submit", file, check=False)
+    assert done.returncode == 1
+    assert "wrong.qasm:6" in done.stderr
+
+
+def test_devices(broker: Broker) -> None:
+    devices = json.loads(broker("devices", "--json").stdout)["devices"]
+    qsim = next(device for device in devices if device["name"] == "qsim")
+    assert qsim["kind"] == "simulator"
+    assert 20 < qsim["qubits"] < 60
+    assert qsim["clifford_qubits"] >= 1000
+    assert "qsim" in broker("devices").stdout
+    assert json.loads(broker("devices", "qsim").stdout)["name"] == "qsim"
+    assert broker("devices", "nope", check=False).returncode == 1
+
+
+def test_devices_are_described_beside_the_socket(broker: Broker) -> None:
+    file = broker.home / "run" / "dev" / "devices.json"
+    assert file.stat().st_mode & 0o777 == 0o644
+    assert file.parent.stat().st_mode & 0o777 == 0o755
+    devices = json.loads(file.read_text())["devices"]
+    assert "qsim" in [device["name"] for device in devices]
+
+
+def test_status_shows_values_and_sources(broker: Broker) -> None:
+    facts = json.loads(broker("status", "--json").stdout)
+    assert facts["settings"]["workers"] == {
+        "value": 2,
+        "source": "environment QUANTAINER_WORKERS",
+    }
+    assert facts["settings"]["shots_max"]["source"] == "default"
+    assert facts["cpu"]["threads"] >= 1
+    assert facts["memory"]["limit_bytes"] > 0
+    assert "broker" in broker("status").stdout
+    assert "shots_max" in broker("status", "--settings").stdout
+
+
+def test_jobs(broker: Broker, flipped: Path) -> None:
+    job = json.loads(broker("submit", flipped, "--shots", 3, "--json").stdout)["job"]
+    listed = json.loads(broker("jobs", "list", "--json").stdout)["jobs"]
+    assert listed[0]["job"] == job
+    assert job in broker("jobs", "list").stdout.replace("…", "")
+    assert json.loads(broker("jobs", "show", job, "--json").stdout)["state"] == "DONE"
+    assert "DONE" in broker("jobs", "show", job).stdout
+    assert json.loads(broker("jobs", "result", job, "--json").stdout)["counts"] == {"01": 3}
+    assert json.loads(broker("jobs", "cancel", job, "--json").stdout)["state"] == "DONE"
+    refused = broker("jobs", "show", "0" * 24, check=False)
+    assert (refused.returncode, "no job" in refused.stderr) == (1, True)
+
+
+def test_top_once(broker: Broker) -> None:
+    assert "workers" in broker("top", "--once").stdout
+
+
+def test_up_and_down(make_broker: Callable[..., Broker]) -> None:
+    broker = make_broker(workers="1")
+    broker("down")
+    assert broker.process is not None
+    assert broker.process.wait(30) == 0
+    assert not broker.socket.exists()
+    assert "No broker" in broker("down").stdout
+    gone = broker("status", check=False)
+    assert gone.returncode == 1
+    assert "quantainer up" in gone.stderr
+    started = broker("up", "--shots-max", 50)
+    assert str(broker.socket) in started.stdout
+    settings = json.loads(broker("status", "--json").stdout)["settings"]
+    assert settings["shots_max"] == {"value": 50, "source": "flag"}
+    broker("down")
+    assert not broker.socket.exists()
+
+
+def test_up_says_why_it_did_not_start(broker: Broker, tmp_path: Path) -> None:
+    config = tmp_path / "config.toml"
+    config.write_text("shot_max = 3\n")
+    unknown = broker("up", check=False, env={"QUANTAINER_CONFIG": str(config)})
+    assert unknown.returncode == 1
+    assert "'shot_max'" in unknown.stderr
+    assert "'shots_max'" in unknown.stderr
+    file = tmp_path / "file"
+    file.write_text("")
+    fresh = ["--runtime-dir", tmp_path / "run"]
+    blocked = broker("up", *fresh, "--state-dir", file / "state", check=False)
+    assert blocked.returncode == 1
+    assert str(file) in blocked.stderr
+    group = ["--state-dir", tmp_path / "state", "--socket-group", "no-such-group"]
+    nobody = broker("up", *fresh, *group, check=False)
+    assert nobody.returncode == 1
+    assert "no-such-group" in nobody.stderr
+
+
+def test_a_planted_runtime_directory_is_refused(broker: Broker, tmp_path: Path) -> None:
+    target = tmp_path / "elsewhere"
+    target.mkdir()
+    link = tmp_path / "run"
+    link.symlink_to(target)
+    done = broker("up", "-f", "--runtime-dir", link, "--state-dir", tmp_path / "state", check=False)
+    assert done.returncode == 1
+    assert "belongs to another" in done.stderr
+
+
+@pytest.mark.parametrize("command", COMMANDS)
+def test_help_is_there_and_light(broker: Broker, command: str) -> None:
+    done = broker(command, "--help")
+    assert "Usage" in done.stdout
+    code = (
+        f"import sys; sys.argv = ['quantainer', {command!r}, '--help']\n"
+        "from quantainer.cli.main import main\n"
+        "try: main()\n"
+        "except SystemExit: pass\n"
+        "heavy = {'qiskit', 'numpy', 'sqlalchemy', 'asyncio', 'stim'} & set(sys.modules)\n"
+        "assert not heavy, heavy"
+    )
+    done = subprocess.run(
+        [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 0, done.stderr
