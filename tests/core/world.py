@@ -39,7 +39,7 @@ class World:
 
     def __init__(self):
         self.rows, self.lease_rows, self.ends = {}, {}, {}
-        self.log = []
+        self.log, self.gone = [], set()
         self.at = 0.0
         self.serial = itertools.count()
         self.disk_full = False
@@ -81,6 +81,15 @@ class World:
         for job in self.lazy.values():
             self.rows[job.id].write(job)
         self.lazy.clear()
+        for job in self.lifecycle.jobs():
+            row = self.rows[job.id].job
+            if row.state is JobState.DONE:  # the news of it is on the way
+                continue
+            assert (row.state, row.attempt, row.worker_deaths) == (
+                job.state,
+                job.attempt,
+                job.worker_deaths,
+            )
 
     def Keep(self, i):  # noqa: N802
         row = self.rows[i.job.id]
@@ -178,7 +187,10 @@ class World:
     def container_ends(self, choose):
         if self.lease_rows:
             kind = choose([ev.ContainerStopping, ev.ContainerStopped, ev.LeaseExpired])
-            self.tell(kind(choose(sorted(self.lease_rows)), at=self.now()))
+            lease = choose(sorted(self.lease_rows))
+            if kind is not ev.ContainerStopping:
+                self.gone.add(lease)
+            self.tell(kind(lease, at=self.now()))
 
     def submit(self, choose):
         open_leases = [
@@ -220,13 +232,16 @@ class World:
         job = choose(sorted(self.workers))
         worker = self.workers[job]
         attempt, at = worker["attempt"], self.now()
-        what = choose(["result", "result", "chunk", "error", "death", "abort"])
+        what = choose(["result", "result", "chunk", "error", "death", "zombie", "abort"])
         if what == "chunk":
             self.pending.append(ev.ShotsDone(job, attempt, choose([1, 50, 100]), at=at))
             return
         if what == "abort" and not worker["dying"]:
             return
         del self.workers[job]
+        if what == "zombie":  # it died just after its answer went out
+            self.pending.append(ev.ResultReady(job, attempt, at=at))
+            what = "death"
         answers = {
             "result": ev.ResultReady(job, attempt, at=at),
             "error": ev.JobErred(job, attempt, ERROR, at=at),
@@ -298,7 +313,7 @@ class World:
         self.the_queue_holds_what_is_queued()
         self.reservations_are_those_of_started_jobs()
         self.clocks_stand_while_paused()
-        self.phases_show_as_states()
+        self.jobs_stand_where_their_container_does()
 
     def no_job_is_lost(self):
         for job_id, row in self.rows.items():
@@ -321,6 +336,7 @@ class World:
                 continue
             job = self.lifecycle.job(job_id)
             assert job is not None
+            assert job.lease not in self.gone
             assert self.lifecycle.leases[job.lease].state is not LeaseState.PAUSED
 
     def on_the_way(self):
@@ -349,9 +365,17 @@ class World:
             elif phase in (Phase.QUEUED, Phase.RUNNING):
                 assert self.timers[job.id] == "running"
 
-    def phases_show_as_states(self):
+    def jobs_stand_where_their_container_does(self):
         for job in self.lifecycle.jobs():
-            assert job.state is STATE_OF[self.lifecycle.phase(job.id)]
+            phase = self.lifecycle.phase(job.id)
+            assert job.state is STATE_OF[phase]
+            lease = self.lifecycle.leases[job.lease].state
+            if lease is LeaseState.PAUSED:
+                assert phase not in (Phase.QUEUED, Phase.RUNNING)
+            else:
+                assert phase not in (Phase.HELD, Phase.FROZEN, Phase.KEPT)
+            if lease is LeaseState.STOPPING:
+                assert phase is not Phase.QUEUED
 
     def settle(self):
         """However it went: when all containers stop, everything ends and is returned."""
