@@ -23,7 +23,7 @@ def test_the_drawing_begins_and_ends():
 
 
 def test_a_page_without_markers_is_refused():
-    with pytest.raises(ValueError, match="one part marked 'lease'"):
+    with pytest.raises(ValueError, match="no part marked 'lease'"):
         renew("nothing here")
 
 

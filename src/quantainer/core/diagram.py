@@ -6,7 +6,6 @@ its markers made anew. A test holds the page to the tables.
 
 from __future__ import annotations
 
-import re
 import sys
 from enum import StrEnum
 from typing import TypeVar
@@ -46,10 +45,11 @@ def renew(page: str) -> str:
         "states": tabulate(),
     }
     for name, text in parts.items():
-        marked = re.compile(f"(?<=<!-- {name} -->\n).*?(?=<!-- end -->)", re.DOTALL)
-        if len(marked.findall(page)) != 1:
-            raise ValueError(f"the page must have one part marked {name!r}")
-        page = marked.sub(f"{text}\n".replace("\\", r"\\"), page)
+        before, marker, rest = page.partition(f"<!-- {name} -->\n")
+        _, end, after = rest.partition("<!-- end -->")
+        if not (marker and end):
+            raise ValueError(f"the page has no part marked {name!r}")
+        page = f"{before}{marker}{text}\n{end}{after}"
     return page
 
 
