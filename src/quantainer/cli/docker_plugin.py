@@ -16,7 +16,6 @@ METADATA = {
     "Vendor": "Quantainer",
     "Version": __version__,
     "ShortDescription": "Quantum devices for containers",
-    "URL": "https://github.com/quantainer/quantainer",
 }
 NAME = "quantum"
 
@@ -51,4 +50,7 @@ def own_words(words: list[str]) -> list[str]:
             value = words.pop(0)
         if _VARIABLES[name]:
             os.environ[_VARIABLES[name]] = value
-    return words[1:] if words[:1] == [NAME] else words
+    if words[:1] == [NAME]:
+        del words[0]
+    # Whoever types docker means Docker; a later --engine still counts.
+    return ["run", "--engine", "docker", *words[1:]] if words[:1] == ["run"] else words

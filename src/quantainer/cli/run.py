@@ -12,11 +12,11 @@ from quantainer.broker import configuration
 from quantainer.device import cdi
 from quantainer.engines.docker import Docker
 from quantainer.engines.embedded.engine import Embedded
-from quantainer.engines.engine import choose
+from quantainer.engines.engine import Engine, choose
 from quantainer.engines.podman import Podman
 from quantainer.engines.request import parse
 
-__all__ = ["app", "run"]
+__all__ = ["app"]
 
 HELP = """Run a container with a quantum device.
 
@@ -28,9 +28,9 @@ Takes the options of docker run and hands them on unchanged, except:
   --security-opt quantum.mode=M  local, hybrid or qpu
   --engine E                     auto, docker, podman or embedded
 
-auto takes Docker 27 or later, else Podman, else the embedded engine (bubblewrap). IMAGE of the
-embedded engine is a folder with a root file system, or 'host' for this host's own system and
-Python.
+auto takes the first that can have IMAGE: Docker 27 or later, Podman, the embedded engine
+(bubblewrap). IMAGE of the embedded engine is a folder with a root file system, or 'host' for
+this host's own system and Python.
 
 \b
 Example:
@@ -57,11 +57,11 @@ def _command(ctx: typer.Context) -> None:
     sys.exit(run(ctx.args))
 
 
-def run(words: list[str], default_engine: str = "auto") -> int:
+def run(words: list[str]) -> int:
     """Run a container; does not return where the engine takes this process over."""
     settings = configuration.load().values
     request = parse(words, cdi.known_devices(cdi.search_path(settings)))
     if not request.devices:
         sys.stderr.write("quantainer: no quantum device is asked for; add --device /dev/qsim.\n")
-    engine = request.engine if request.engine != "auto" else default_engine
-    return choose(engine, [Docker(), Podman(settings), Embedded(settings)]).run(request)
+    engines: list[Engine] = [Docker(), Podman(settings), Embedded(settings)]
+    return choose(request.engine, request.image, engines).run(request)

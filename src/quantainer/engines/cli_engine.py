@@ -10,9 +10,11 @@ import sys
 from quantainer.engines.request import Request
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["become", "major_minor", "output", "without_absent_terminal"]
+__all__ = ["become", "lacks", "major_minor", "output", "without_absent_terminal"]
 
 ANSWER_S = 20.0
+QUANTUM_SIM = "python:3.11-quantum-sim"
+LOCAL_FOLDERS = ("host",)
 
 
 def output(*command: str) -> str:
@@ -40,6 +42,19 @@ def major_minor(text: str) -> tuple[int, int]:
     """Return the first ``major.minor`` in a text; ``(0, 0)`` if there is none."""
     match = re.search(r"(\d+)\.(\d+)", text)
     return (int(match[1]), int(match[2])) if match else (0, 0)
+
+
+def lacks(program: str, image: str) -> str | None:
+    """Return why ``program`` cannot have an image: ours is in no registry, others may be."""
+    if image in LOCAL_FOLDERS or image.startswith(("/", "./", "../")):
+        return f"{image} is no image"
+    if image != QUANTUM_SIM:
+        return None
+    try:
+        output(program, "image", "inspect", "--format", "{{.Id}}", image)
+    except QuantainerError:
+        return f"{image} is not built there (images/quantum-sim/build)"
+    return None
 
 
 def without_absent_terminal(request: Request) -> Request:

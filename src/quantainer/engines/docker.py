@@ -34,6 +34,10 @@ class Docker:
             return f"Docker Engine {version} is older than {OLDEST}"
         return None
 
+    def lacks(self, image: str) -> str | None:
+        """Return why Docker cannot have an image, where that is known without trying."""
+        return cli_engine.lacks(self.name, image)
+
     def run(self, request: Request) -> int:
         """Become ``docker run``."""
         request = cli_engine.without_absent_terminal(request)

@@ -19,6 +19,10 @@ class Engine(Protocol):
         """Return why the engine cannot be used here, or ``None``."""
         ...
 
+    def lacks(self, image: str) -> str | None:
+        """Return why the engine cannot have an image, where that is known without trying."""
+        ...
+
     def run(self, request: Request) -> int:
         """Run the container and return its exit code; may not return, but become the engine.
 
@@ -28,8 +32,8 @@ class Engine(Protocol):
         ...
 
 
-def choose(name: str, engines: list[Engine]) -> Engine:
-    """Return the engine of that name, or for ``auto`` the first usable one.
+def choose(name: str, image: str, engines: list[Engine]) -> Engine:
+    """Return the engine of that name, or for ``auto`` the first usable one that can have the image.
 
     Raises:
         QuantainerError: ``invalid_option`` with each engine's reason.
@@ -37,12 +41,12 @@ def choose(name: str, engines: list[Engine]) -> Engine:
     wanted = [engine for engine in engines if name in ("auto", engine.name)]
     reasons = []
     for engine in wanted:
-        reason = engine.unusable()
+        reason = engine.unusable() or engine.lacks(image)
         if reason is None:
             return engine
         reasons.append(f"{engine.name}: {reason}")
     raise QuantainerError(
         "invalid_option",
-        f"No container engine can be used here. {'; '.join(reasons)}.",
-        hint="Install Docker 27 or later, Podman, or bubblewrap.",
+        f"No container engine here can run {image!r}. {'; '.join(reasons)}.",
+        hint="Install Docker 27 or later, Podman, or bubblewrap; see docs/embedded.md.",
     )

@@ -34,6 +34,10 @@ class Podman:
             return f"{version} is older than {OLDEST[0]}.{OLDEST[1]}"
         return None
 
+    def lacks(self, image: str) -> str | None:
+        """Return why Podman cannot have an image, where that is known without trying."""
+        return cli_engine.lacks(self.name, image)
+
     def run(self, request: Request) -> int:
         """Become ``podman run``."""
         request = cli_engine.without_absent_terminal(request)

@@ -6,7 +6,9 @@ import hashlib
 import importlib.metadata
 import py_compile
 import shutil
+import sys
 import tempfile
+from contextlib import suppress
 from pathlib import Path
 
 import quantainer_client
@@ -29,52 +31,60 @@ def install(parent: Path) -> Path:
     Raises:
         OSError: If the folder cannot be written.
     """
+    content = _content()
+    target = parent / _digest(content)
+    if target.exists():
+        return target
     parent.mkdir(parents=True, exist_ok=True)
     parent.chmod(0o755)
     work = Path(tempfile.mkdtemp(prefix=".new-", dir=parent))
     try:
-        _fill(work)
-        target = parent / _digest(work)
-        if not target.exists():
-            _open_to_all(work)
+        for name, data in content.items():
+            (work / name).parent.mkdir(parents=True, exist_ok=True)
+            (work / name).write_bytes(data)
+        _compile(work)
+        _open_to_all(work)
+        with suppress(FileExistsError):  # another process was quicker with the same content
             work.rename(target)
         return target
     finally:
         shutil.rmtree(work, ignore_errors=True)
 
 
-def _digest(folder: Path) -> str:
-    total = hashlib.blake2b(digest_size=8)
-    for path in sorted(path for path in folder.rglob("*") if path.is_file()):
-        total.update(f"{path.relative_to(folder)}\0{path.stat().st_size}\0".encode())
-        total.update(path.read_bytes())
+def _content() -> dict[str, bytes]:
+    """Return the files by their names in the folder."""
+    package = Path(quantainer_client.__file__).parent
+    sources = [path for path in sorted(package.rglob("*")) if path.is_file()]
+    found = {
+        f"{package.name}/{path.relative_to(package)}": path.read_bytes()
+        for path in sources
+        if "__pycache__" not in path.parts
+    }
+    found["sitecustomize.py"] = Path(__file__).with_name("sitecustomize.py").read_bytes()
+    # What makes entry points (PennyLane's devices) visible in the container.
+    distribution = importlib.metadata.distribution("quantainer-client")
+    for name in _METADATA:
+        text = distribution.read_text(name)
+        if text is not None:
+            found[f"quantainer_client-{distribution.version}.dist-info/{name}"] = text.encode()
+    return found
+
+
+def _digest(content: dict[str, bytes]) -> str:
+    total = hashlib.blake2b(sys.implementation.cache_tag.encode(), digest_size=8)
+    for name, data in sorted(content.items()):
+        total.update(f"{name}\0{len(data)}\0".encode() + data)
     return total.hexdigest()
 
 
-def _fill(folder: Path) -> None:
-    package = Path(quantainer_client.__file__).parent
-    ignored = shutil.ignore_patterns("__pycache__")
-    shutil.copytree(package, folder / package.name, ignore=ignored)
-    shutil.copyfile(Path(__file__).with_name("sitecustomize.py"), folder / "sitecustomize.py")
-    _copy_metadata(folder)
+def _compile(folder: Path) -> None:
+    """Compile ahead: the mount is read-only, so Python could not keep what it compiles."""
     for source in folder.rglob("*.py"):
-        # The mount is read-only, so Python could not keep what it compiles.
         py_compile.compile(
             str(source),
             dfile=f"{FOLDER}/{source.relative_to(folder)}",
             invalidation_mode=py_compile.PycInvalidationMode.UNCHECKED_HASH,
         )
-
-
-def _copy_metadata(folder: Path) -> None:
-    """Copy what makes entry points (PennyLane's devices) visible in the container."""
-    distribution = importlib.metadata.distribution("quantainer-client")
-    info = folder / f"quantainer_client-{distribution.version}.dist-info"
-    info.mkdir()
-    for name in _METADATA:
-        text = distribution.read_text(name)
-        if text is not None:
-            (info / name).write_text(text, encoding="utf-8")
 
 
 def _open_to_all(folder: Path) -> None:

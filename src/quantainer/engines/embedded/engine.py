@@ -40,6 +40,14 @@ class Embedded:
         """Return why the engine cannot be used here, or ``None``."""
         return sandbox.unusable()
 
+    def lacks(self, image: str) -> str | None:
+        """Return why an image name means nothing to this engine."""
+        try:
+            tree.resolve(image)
+        except QuantainerError as error:
+            return error.message.rstrip(".")
+        return None
+
     def run(self, request: Request) -> int:
         """Run the container and return its exit code."""
         image = tree.resolve(request.image)
