@@ -11,6 +11,7 @@ from qiskit import QuantumCircuit
 
 from quantainer.backends.backend import PubResult
 from quantainer.broker.workload import Planned
+from quantainer.circuits.circuit import SCRATCH
 from quantainer_client import registers
 from quantainer_client.payload import Payload
 
@@ -44,14 +45,14 @@ _layouts = _Layouts()
 
 
 def registers_of(program: QuantumCircuit) -> list[tuple[str, list[int]]]:
-    """Return the classical registers with their bit indices, loose bits last."""
+    """Return the classical registers with their bit indices, loose bits last, scratch left out."""
     index = {bit: position for position, bit in enumerate(program.clbits)}
     listed = [(register.name, [index[bit] for bit in register]) for register in program.cregs]
     taken = {position for _, positions in listed for position in positions}
     loose = [position for position in index.values() if position not in taken]
     if loose:
         listed.append((LOOSE, loose))
-    return listed
+    return [each for each in listed if each[0] != SCRATCH]
 
 
 def add_result(

@@ -8,7 +8,10 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-__all__ = ["Circuit"]
+__all__ = ["SCRATCH", "Circuit"]
+
+SCRATCH = "__scratch__"
+"""Name of a classical register that holds intermediate results: it is no part of a result."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)

@@ -20,6 +20,7 @@ from qiskit.circuit import (
 from qiskit.circuit import Reset as QiskitReset
 from qiskit.circuit.classical import expr
 
+from quantainer.circuits.circuit import SCRATCH
 from quantainer.circuits.qasm3 import emitter
 from quantainer.circuits.qasm3.logic import Bit, Function
 from quantainer.circuits.qasm3.machine import Machine
@@ -28,6 +29,7 @@ from quantainer.circuits.qasm3.unitary import instruction
 
 __all__ = ["build"]
 
+_WIDEST = 63  # of a register that simulators compare as one integer (Qiskit/qiskit-aer#1077)
 _MEASURE, _RESET = Measure(), QiskitReset()
 _JOIN = {"and": expr.logic_and, "or": expr.logic_or, "xor": expr.bit_xor}
 
@@ -36,8 +38,7 @@ def build(machine: Machine, name: str) -> QuantumCircuit:
     """Return the circuit of an executed program.
 
     Registers keep their names and the order of their declaration; bits that hold intermediate
-    results
-    come last, in a register that ``metadata["scratch"]`` names.
+    results come last, in a register named ``SCRATCH`` that is no part of a result.
     """
     circuit = QuantumCircuit(name=name or None)
     wires = _qubits(machine, circuit)
@@ -54,7 +55,6 @@ def _metadata(machine: Machine) -> dict[str, Any]:
     """Return what Qiskit's form has no place for."""
     facts: dict[str, Any] = {
         "outputs": machine.outputs,
-        "scratch": machine.memory.scratch.name if machine.memory.scratch.used else None,
         "physical_qubits": sorted(machine.physical),
         "pragmas": machine.pragmas,
         "calibrations": machine.calibrations,
@@ -88,8 +88,7 @@ def _clbits(machine: Machine, circuit: QuantumCircuit) -> dict[Any, ClassicalReg
         found[register] = ClassicalRegister(len(register.cells), register.name)
     scratch = machine.memory.scratch
     if scratch.used:
-        scratch.name = _unused("scratch", machine)
-        found[scratch] = ClassicalRegister(len(scratch.cells), scratch.name)
+        found[scratch] = ClassicalRegister(len(scratch.cells), SCRATCH)
     for each in found.values():
         circuit.add_register(each)
     return found
@@ -106,6 +105,7 @@ class _Builder:
         self._wires = wires
         self._registers = registers
         self._shared: dict[Any, Any] = {}
+        self._measured: Qubit | None = None
         self._flow: dict[type, Callable[[Any], Any]] = {
             emitter.Store: self._store,
             emitter.Branch: self._branch,
@@ -122,8 +122,8 @@ class _Builder:
         if isinstance(operation, emitter.Other):
             return instruction(operation, [self._wires[wire] for wire in operation.qubits])
         if isinstance(operation, emitter.Measurement):
-            bits = (self._wires[operation.qubit],), (self._clbit(operation.cell),)
-            return CircuitInstruction(_MEASURE, *bits)
+            self._measured = self._wires[operation.qubit]
+            return CircuitInstruction(_MEASURE, (self._measured,), (self._clbit(operation.cell),))
         if isinstance(operation, emitter.Reset):
             return CircuitInstruction(_RESET, (self._wires[operation.qubit],))
         return self._flow[type(operation)](operation)
@@ -167,7 +167,7 @@ class _Builder:
             return (self._clbit(cell), int(value))
         register = next(iter(tests)).register
         whole = all(cell.register is register for cell in tests)
-        if whole and len(tests) == len(register.cells):
+        if whole and len(tests) == len(register.cells) <= _WIDEST:
             number = sum(1 << cell.index for cell, value in tests.items() if value)
             return (self._registers[register], number)
         return self._expression(bit)
@@ -199,6 +199,9 @@ class _Builder:
             for each in operations:
                 qubits.update(dict.fromkeys(each.qubits))
                 clbits.update(dict.fromkeys(each.clbits))
+        if not qubits and self._measured is not None:
+            # Aer orders the operations of a block by its qubits, and loses the order without any.
+            qubits[self._measured] = None
         bodies = []
         for block, operations in zip(blocks, contents, strict=True):
             body = QuantumCircuit(list(qubits), list(clbits), global_phase=block.phase)

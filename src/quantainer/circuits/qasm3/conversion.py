@@ -74,6 +74,8 @@ def assign(machine: Machine, node: Node, value: Value, kind: Kind) -> Value:
     if kind.name == "array" or source.name == "array":
         same_shape(machine, node, source, kind)
         return value
+    if kind.name == "angle" and value.const and source.integer and value.data == 0:
+        return Value(kind, 0, True)
     if (source.name, kind.name) not in _IMPLICIT:
         _refuse_implicit(machine, node, source, kind)
     if kind.name in ("bits", "bit") and source.integer:

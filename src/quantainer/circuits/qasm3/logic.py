@@ -15,7 +15,7 @@ from typing import Protocol, Union
 __all__ = [
     "Atom", "Bit", "Function", "Hold", "Row", "add", "all_of", "any_of", "atoms", "both",
     "constant", "divide", "either", "equal", "flip", "invert", "less", "multiply", "mux",
-    "negate", "number", "popcount", "shift", "weight",
+    "negate", "number", "popcount", "resize", "shift", "span", "weight",
 ]  # fmt: skip
 
 
@@ -164,6 +164,21 @@ def number(row: Row) -> int | None:
 def constant(value: int, width: int) -> Row:
     """Return an integer, in two's complement, as a row."""
     return tuple(bool(value >> place & 1) for place in range(width))
+
+
+def span(row: Row, signed: bool) -> int:
+    """Return the width that suffices for a row: the bits above are its sign, or zeros."""
+    top = row[-1] if signed else False
+    width = len(row)
+    while width > 1 and row[width - 1] is top:
+        width -= 1
+    return min(len(row), width + 1)
+
+
+def resize(row: Row, width: int, signed: bool) -> Row:
+    """Return a row cut, or extended by its sign or by zeros."""
+    fill = row[-1] if signed else False
+    return tuple([*row, *[fill] * (width - len(row))][:width])
 
 
 def add(a: Row, b: Row, hold: Hold, carry: Bit = False) -> Row:

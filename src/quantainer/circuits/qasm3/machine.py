@@ -12,7 +12,7 @@ from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.qasm3.assigned import Effects, effects_of
 from quantainer.circuits.qasm3.emitter import Block, Branch, Emitter, Store
 from quantainer.circuits.qasm3.kinds import BOOL, VOID, Kind
-from quantainer.circuits.qasm3.logic import Bit, Function, all_of, atoms, invert
+from quantainer.circuits.qasm3.logic import Bit, Function, all_of, atoms, constant, invert
 from quantainer.circuits.qasm3.memory import Cell, Memory
 from quantainer.circuits.qasm3.scope import Extern, Scope, SubroutineSymbol, Symbol
 from quantainer.circuits.qasm3.source import Source, nearest
@@ -388,6 +388,8 @@ class _State:
     def restore(self) -> None:
         for variable, (data, cells) in zip(self._variables, self.variables, strict=True):
             variable.data = data
+            if variable.cells is not None and not cells:  # made since
+                cells = _unstored(variable.kind.width, data)  # noqa: PLW2901
             for cell, (value, stored) in zip(variable.cells or (), cells, strict=True):
                 cell.value, cell.stored = value, stored
         for cell, value, stored in self._cells:
@@ -395,6 +397,10 @@ class _State:
 
 
 State = _State
+
+
+def _unstored(width: int, data: Any) -> list[tuple[bool | None, bool | None]]:
+    return [(bool(bit), None) for bit in constant(int(data), width)]
 
 
 def learn(condition: Bit, holds: bool) -> None:

@@ -68,8 +68,8 @@ def _negative(machine: Machine, node: Node, value: Value) -> Value:
 
 def _complement(machine: Machine, node: Node, value: Value) -> Value:
     kind = value.kind
-    if not kind.binary or kind.name == "bool":
-        raise machine.invalid(node, f"`~` is not defined for {kind}", "`!` negates a truth value.")
+    if not kind.binary:
+        raise machine.invalid(node, f"`~` is not defined for {kind}")
     if is_known(value):
         return Value(kind, wrapped(kind, ~_whole(machine, node, value)), value.const)
     return Value(kind, tuple(map(logic.invert, value.data)))
@@ -173,6 +173,8 @@ def _comparable(machine: Machine, node: Node, value: Value) -> Any:
 def _compared(
     machine: Machine, op: str, left: logic.Row, right: logic.Row, signed: bool
 ) -> tuple[logic.Bit, ...] | int:
+    width = max(logic.span(row, signed) for row in (left, right))
+    left, right = (logic.resize(row, width, signed) for row in (left, right))
     if op in ("==", "!="):
         bit = logic.equal(left, right)
     elif op in ("<", ">="):
@@ -286,6 +288,9 @@ def _integer(machine: Machine, node: Node, op: str, a: int, b: int, kind: Kind) 
         if not b:
             raise machine.invalid(node, "division by zero")
         quotient = abs(a) // abs(b) * (1 if (a < 0) == (b < 0) else -1)  # towards zero, as in C
+        if op == "/" and quotient * b != a:
+            text = f"{a} / {b} divides integers and gives {quotient}"
+            machine.note(node, f"{text}; {a}.0 / {b} is the fraction")
         return wrapped(kind, quotient if op == "/" else a - quotient * b)
     if op == "**":
         if b < 0:
@@ -298,34 +303,51 @@ def _integer(machine: Machine, node: Node, op: str, a: int, b: int, kind: Kind) 
 def _integer_rows(
     machine: Machine, node: Node, op: str, left: Value, right: Value, kind: Kind
 ) -> Value:
-    hold = machine.memory.hold
+    """Compute at run time, in no more bits than the operands have."""
+    signed = kind.name == "int"
     a, b = row_of(left), row_of(right)
-    if op == "+":
-        row = logic.add(a, b, hold)
-    elif op == "-":
-        row = logic.add(a, tuple(map(logic.invert, b)), hold, True)
-    elif op == "*":
-        row = logic.multiply(a, b, hold)
-    elif op == "**":
-        exponent = machine.known(node, right, "an exponent is needed")
-        if not 0 <= exponent <= 64:
-            raise machine.unsupported(node, f"a run-time integer to the power {exponent}")
-        row = logic.constant(1, kind.width)
-        for _ in range(exponent):
-            row = logic.multiply(row, a, hold)
-    else:
-        row = _divided(machine, node, op, a, b, kind)
+    spans = [logic.span(row, signed) for row in (a, b)]
+    wide = {"*": sum(spans), "**": kind.width}.get(op, max(spans) + 1)
+    width = min(kind.width, wide)
+    a, b = (logic.resize(row, width, signed) for row in (a, b))
+    row = logic.resize(_rows(machine, node, op, a, b, signed), kind.width, signed or op == "-")
     number = logic.number(row)
     return Value(kind, row if number is None else wrapped(kind, number))
 
 
+def _rows(
+    machine: Machine, node: Node, op: str, a: logic.Row, b: logic.Row, signed: bool
+) -> logic.Row:
+    hold = machine.memory.hold
+    if op == "+":
+        return logic.add(a, b, hold)
+    if op == "-":
+        return logic.add(a, tuple(map(logic.invert, b)), hold, True)
+    if op == "*":
+        return logic.multiply(a, b, hold)
+    if op == "**":
+        return _powers(machine, node, a, b)
+    return _divided(machine, node, op, a, b, signed)
+
+
+def _powers(machine: Machine, node: Node, a: logic.Row, b: logic.Row) -> logic.Row:
+    """Return a to the power b, by repeated squaring."""
+    hold = machine.memory.hold
+    result = logic.constant(1, len(a))
+    for place in range(min(len(b), logic.span(b, signed=False))):
+        if b[place] is not False:
+            result = logic.mux(b[place], logic.multiply(result, a, hold), result, hold)
+            result = tuple(map(hold, result))
+        a = logic.multiply(a, a, hold)
+    return result
+
+
 def _divided(
-    machine: Machine, node: Node, op: str, a: logic.Row, b: logic.Row, kind: Kind
+    machine: Machine, node: Node, op: str, a: logic.Row, b: logic.Row, signed: bool
 ) -> logic.Row:
     hold = machine.memory.hold
     if logic.number(b) == 0:
         raise machine.invalid(node, "division by zero")
-    signed = kind.name == "int"
     signs = (hold(a[-1]), hold(b[-1])) if signed else (False, False)
     sizes = [
         tuple(map(hold, logic.mux(sign, logic.negate(row, hold), row, hold)))

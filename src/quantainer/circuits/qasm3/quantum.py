@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 from qiskit.circuit import Barrier, ParameterExpression
@@ -13,13 +14,13 @@ from quantainer.circuits.qasm3.expressions import HANDLERS, constant_size, evalu
 from quantainer.circuits.qasm3.gates import body_of
 from quantainer.circuits.qasm3.kinds import BIT, FLOAT, bits
 from quantainer.circuits.qasm3.library import BRAKET, LibraryGate
-from quantainer.circuits.qasm3.machine import Machine
+from quantainer.circuits.qasm3.machine import NEXT, Machine, Outcomes
 from quantainer.circuits.qasm3.memory import Cell
 from quantainer.circuits.qasm3.scope import Extern, GateSymbol, Qubits, SubroutineSymbol
 from quantainer.circuits.qasm3.source import nearest
 from quantainer.circuits.qasm3.syntax import Expression, Node
 from quantainer.circuits.qasm3.unitary import Unitary
-from quantainer.circuits.qasm3.values import Value, Variable
+from quantainer.circuits.qasm3.values import Value, Variable, is_known
 from quantainer.circuits.qasm3.variables import assign_to, target_bits, write
 
 __all__ = [
@@ -94,7 +95,45 @@ def _physical(machine: Machine, node: syntax.Name) -> Qubits:
 
 def call_gate(machine: Machine, node: syntax.GateCall) -> None:
     """Execute a gate call, modifiers and broadcast included."""
-    unitary = _modified(machine, node)
+    values = [evaluate(machine, argument) for argument in node.arguments]
+    if len(values) == 1 and values[0].kind.name == "angle" and not is_known(values[0]):
+        if _is_linear(machine, node):
+            _by_bits(machine, node, values[0])
+            return
+    _apply_gate(machine, node, [_angle(machine, *pair) for pair in zip(node.arguments, values)])
+
+
+_LINEAR = frozenset(("p", "u1", "rx", "ry", "rz", "cp", "crx", "cry", "crz"))
+
+
+def _is_linear(machine: Machine, node: syntax.GateCall) -> bool:
+    """Tell whether the gate of a sum of angles is the product of the gates."""
+    if any(modifier.word == "pow" for modifier in node.modifiers):
+        return False
+    symbol, _ = machine.scope.find(node.name)
+    library = symbol.library if isinstance(symbol, GateSymbol) else None
+    return node.name == "gphase" or (library is not None and library.gate in _LINEAR)
+
+
+def _by_bits(machine: Machine, node: syntax.GateCall, value: Value) -> None:
+    """Apply a gate whose angle is known at run time only: one part for each of its bits."""
+    width = value.kind.width
+    for place, bit in enumerate(value.data):
+        angle = 2 * math.pi * 2.0 ** (place - width)
+        if isinstance(bit, bool):
+            if bit:
+                _apply_gate(machine, node, [angle])
+            continue
+
+        def turned(angle: float = angle) -> Outcomes:
+            _apply_gate(machine, node, [angle])
+            return NEXT
+
+        machine.branch(bit, [], turned, lambda: NEXT)
+
+
+def _apply_gate(machine: Machine, node: syntax.GateCall, arguments: list[Any]) -> None:
+    unitary = _modified(machine, node, arguments)
     operands = [operand(machine, each) for each in node.operands]
     if node.duration is not None:
         raise machine.unsupported(node.duration, f"gate `{node.name}` with a duration of its own")
@@ -121,8 +160,7 @@ def _rows(machine: Machine, node: Node, operands: list[Qubits]) -> list[tuple[in
     return list(zip(*columns, strict=True))
 
 
-def _modified(machine: Machine, node: syntax.GateCall) -> Unitary:
-    arguments = [_angle(machine, argument) for argument in node.arguments]
+def _modified(machine: Machine, node: syntax.GateCall, arguments: list[Any]) -> Unitary:
     if node.name == "gphase":
         if len(arguments) != 1:
             raise machine.invalid(node, f"`gphase` takes 1 angle, here are {len(arguments)}")
@@ -167,8 +205,7 @@ def _power(machine: Machine, node: Node, unitary: Unitary, exponent: Any) -> Uni
     return result
 
 
-def _angle(machine: Machine, node: Expression) -> Any:
-    value = evaluate(machine, node)
+def _angle(machine: Machine, node: Expression, value: Value) -> Any:
     data = machine.known(node, value, "an angle is needed")
     if value.kind.name == "angle":
         return real(value)
