@@ -23,6 +23,7 @@ from qiskit.circuit import (
     QuantumRegister,
     Qubit,
     Reset,
+    WhileLoopOp,
 )
 from qiskit.circuit.classical import expr
 
@@ -119,6 +120,20 @@ class Block:
     def branch(self, condition: Any, true: Block, false: Block | None = None) -> None:
         """Append an ``if``: ``condition`` is Qiskit's (see :meth:`equals`)."""
         blocks = [block for block in (true, false) if block is not None]
+        qubits, clbits, bodies = self._bodies(condition, blocks)
+        operation = IfElseOp(condition, bodies[0], bodies[1] if false is not None else None)
+        self.operations.append(CircuitInstruction(operation, qubits, clbits))
+
+    def repeat_while(self, condition: Any, body: Block) -> None:
+        """Append a ``while``."""
+        qubits, clbits, bodies = self._bodies(condition, [body])
+        operation = WhileLoopOp(condition, bodies[0])
+        self.operations.append(CircuitInstruction(operation, qubits, clbits))
+
+    def _bodies(
+        self, condition: Any, blocks: Sequence[Block]
+    ) -> tuple[list[Qubit], list[Clbit], list[QuantumCircuit]]:
+        """Return the wires of blocks under a condition, and the blocks as programs on them."""
         qubits: dict[Qubit, None] = {}
         clbits: dict[Clbit, None] = {}
         for block in blocks:
@@ -132,8 +147,7 @@ class Block:
             body = QuantumCircuit(list(qubits), list(clbits))
             body._data.extend(block.operations)
             bodies.append(body)
-        operation = IfElseOp(condition, *bodies) if false else IfElseOp(condition, bodies[0], None)
-        self.operations.append(CircuitInstruction(operation, list(qubits), list(clbits)))
+        return list(qubits), list(clbits), bodies
 
     def equals(self, clbits: Sequence[int], values: Iterable[int]) -> Any:
         """Return Qiskit's condition "the integer of ``clbits`` is one of ``values``".

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import sys
 from collections.abc import Callable
 from typing import cast
 
@@ -28,6 +29,8 @@ FORMATS = {
 }
 
 _DEFAULTS = ReadOptions()
+_FRAMES = 1000
+_FRAMES_A_LEVEL = 20
 
 
 def read(
@@ -60,6 +63,10 @@ def read(
             hint="Leave the format out to have it found by content.",
         )
     reader = cast(Reader, importlib.import_module(FORMATS[format]).read)
+    # Readers stop at ``max_nesting`` themselves; the interpreter must not stop them before.
+    frames = _FRAMES + _FRAMES_A_LEVEL * options.max_nesting
+    if sys.getrecursionlimit() < frames:
+        sys.setrecursionlimit(frames)
     try:
         return reader(data, name, options)
     except QuantainerError:
