@@ -1,7 +1,5 @@
 """GHZ with Cirq: a sampler, and a sweep over a parameter."""
 
-from itertools import pairwise
-
 import cirq
 import sympy
 
@@ -12,7 +10,7 @@ QUBITS = 20
 qubits = cirq.LineQubit.range(QUBITS)
 ghz = cirq.Circuit(
     cirq.H(qubits[0]),
-    [cirq.CNOT(left, right) for left, right in pairwise(qubits)],
+    [cirq.CNOT(qubits[index], qubits[index + 1]) for index in range(QUBITS - 1)],
     cirq.measure(*qubits, key="m"),
 )
 

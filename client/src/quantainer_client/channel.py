@@ -156,8 +156,9 @@ class Channel:
             self._idle = []
         try:
             return self._idle.pop(), False
-        except IndexError:
-            return self._open(), True
+        except IndexError:  # another thread may have taken it: asking first would prove nothing
+            pass
+        return self._open(), True
 
     def _open(self) -> socket.socket:
         path = self.path

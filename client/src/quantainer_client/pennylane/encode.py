@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from itertools import product
+
 from pennylane.ops import Conditional
 
 from quantainer_client.columns import Columns
@@ -10,14 +12,20 @@ from quantainer_client.pennylane.gates import part_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Optional, Sequence
+    from typing import Any, Dict, Iterable, Iterator, List, Optional, Sequence, Tuple
 
-__all__ = ["MAX_CONDITION_BITS", "MID_MEASURE", "Encoder"]
+__all__ = ["MAX_CONDITION_BITS", "MID_MEASURE", "Encoder", "outcomes_of"]
 
 MAX_CONDITION_BITS = 12
 """Measurements that a condition may depend on: it travels as the list of values that satisfy it."""
 MID_MEASURE = "MidMeasureMP"
 """What PennyLane names a mid-circuit measurement, whatever its class is called by version."""
+
+
+def outcomes_of(value: Any) -> Iterator[Tuple[Tuple[int, ...], Any]]:
+    """Go through what a value of mid-circuit measurements is for each of their outcomes."""
+    for branch in product((0, 1), repeat=len(value.measurements)):
+        yield branch, value.processing_fn(*branch)
 
 
 class Encoder:
@@ -107,7 +115,7 @@ class Encoder:
             )
         values = [
             sum(digit << place for place, digit in enumerate(branch))
-            for branch, outcome in value.items()
+            for branch, outcome in outcomes_of(value)
             if outcome
         ]
         return self.columns.condition(bits, sorted(values))

@@ -64,7 +64,7 @@ def _mid_value(measurement: Any, mid_bits: Dict[Any, Any]) -> Any:
     moved = [
         type(value)(
             [stand_ins[m] for m in value.measurements],
-            value.processing_fn if value.has_processing else None,
+            value.processing_fn if getattr(value, "has_processing", True) else None,
         )
         for value in values
     ]

@@ -7,6 +7,7 @@ import pennylane as qml
 from pennylane.measurements import ExpectationMP, ProbabilityMP, VarianceMP
 
 from quantainer_client.errors import QuantainerError
+from quantainer_client.pennylane.encode import outcomes_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -119,7 +120,7 @@ def _outcome(value: Any) -> Any:
     Any function of bits is a sum of parities, whose factors are the function's transform.
     """
     wires = [measurement.wires[0] for measurement in value.measurements]
-    outcomes = np.array([float(outcome) for _, outcome in value.items()])
+    outcomes = np.array([float(outcome) for _, outcome in outcomes_of(value)])
     factors = _walsh_hadamard(outcomes) / len(outcomes)
     sentence = qml.pauli.PauliSentence()
     for subset, factor in enumerate(factors):

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from qiskit.providers import BackendV2, JobV1, Options
 from qiskit.result import Result
-from qiskit.result.models import ExperimentResult, ExperimentResultData
+from qiskit.result.models import ExperimentResult
 
 from quantainer_client import __version__
 from quantainer_client.connection import Connection, connect
@@ -191,14 +191,15 @@ def _experiment(circuit: QuantumCircuit, pub: PubResult, memory: bool) -> Experi
         "n_qubits": circuit.num_qubits,
         "metadata": circuit.metadata or {},
     }
-    return ExperimentResult(
-        shots=pub.shots,
-        success=True,
-        data=ExperimentResultData(**data),
-        header=header,
-        seed=pub.metadata.get("seed"),
-        metadata=pub.metadata,
-    )
+    fields = {
+        "shots": pub.shots,
+        "success": True,
+        "data": data,
+        "header": header,
+        "seed": pub.metadata.get("seed"),
+        "metadata": pub.metadata,
+    }
+    return ExperimentResult.from_dict(fields)  # its classes differ between versions of Qiskit
 
 
 def _hexadecimal(pub: PubResult) -> Dict[str, int]:

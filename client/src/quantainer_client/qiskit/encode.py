@@ -7,7 +7,15 @@ from array import array
 from numbers import Real
 
 from qiskit import qpy
-from qiskit.circuit import Barrier, Measure, Parameter, ParameterExpression, Reset
+from qiskit.circuit import (
+    Barrier,
+    Clbit,
+    Instruction,
+    Measure,
+    Parameter,
+    ParameterExpression,
+    Reset,
+)
 from qiskit.circuit.library import UnitaryGate
 
 from quantainer_client.columns import GATES, Columns
@@ -22,6 +30,8 @@ if TYPE_CHECKING:
 __all__ = ["encode", "pub_of"]
 
 _MAX_UNITARY_QUBITS = 6
+_OLDEST_QPY = max(13, qpy.QPY_COMPATIBILITY_VERSION)
+_WITH_CONDITIONS = hasattr(Instruction, "c_if")  # before Qiskit 2.0
 _POINTS = (0.7310585786300049, -1.4142135623730951)
 """Where an expression that looks affine is tried: arbitrary, and not special to any function."""
 
@@ -46,22 +56,19 @@ def encode(circuit: QuantumCircuit) -> Tuple[bytes, str]:
 
 
 def _qpy(circuit: QuantumCircuit) -> bytes:
-    for version in (max(13, qpy.QPY_COMPATIBILITY_VERSION), qpy.QPY_VERSION):
-        file = io.BytesIO()
-        try:
-            qpy.dump(circuit, file, version=version)
-        except qpy.UnsupportedFeatureForVersion:
-            continue
-        return file.getvalue()
     file = io.BytesIO()
-    qpy.dump(circuit, file)
+    try:
+        qpy.dump(circuit, file, version=_OLDEST_QPY)
+    except qpy.UnsupportedFeatureForVersion:
+        file = io.BytesIO()
+        qpy.dump(circuit, file)
     return file.getvalue()
 
 
 def _columns(circuit: QuantumCircuit) -> Optional[Columns]:
     """Return the columns of a circuit, or None if it is not flat."""
     phase = circuit.global_phase
-    if isinstance(phase, ParameterExpression) or circuit.num_identifiers:
+    if isinstance(phase, ParameterExpression) or _has_variables(circuit):
         return None
     columns = Columns(circuit.num_qubits, circuit.num_clbits)
     columns.global_phase = float(phase)
@@ -96,7 +103,29 @@ def _columns(circuit: QuantumCircuit) -> Optional[Columns]:
             return None
     columns.kinds = array("H", kinds)
     columns.operands = array("I", operands)
+    if _WITH_CONDITIONS and not _add_conditions(columns, circuit, clbit_index):
+        return None
     return columns
+
+
+def _has_variables(circuit: QuantumCircuit) -> bool:
+    """Tell whether there are run-time variables or stretches (these only since Qiskit 2.0)."""
+    return bool(getattr(circuit, "num_identifiers", getattr(circuit, "num_vars", 0)))
+
+
+def _add_conditions(columns: Columns, circuit: QuantumCircuit, clbit_index: Dict[Any, int]) -> bool:
+    """Add what Qiskit 1 calls ``c_if``; tell whether there was nothing more than that."""
+    for position, instruction in enumerate(circuit.data):
+        condition = instruction.operation.condition
+        if condition is None:
+            continue
+        if not isinstance(condition, tuple):
+            return False
+        target, value = condition
+        bits = [target] if isinstance(target, Clbit) else list(target)
+        index = columns.condition([clbit_index[bit] for bit in bits], [int(value)])
+        columns.when[position] = index
+    return True
 
 
 def _is_plain(operation: Any) -> bool:
