@@ -35,7 +35,7 @@ def bound(program: Program, rows: NDArray[np.float64]) -> Iterator[Program]:
     values = slots.values(rows)
     for row in values:
         numbers = row.tolist()
-        yield replace(program, body=tuple(_filled(template, numbers)), cache={})
+        yield replace(program, body=tuple(_filled(template, numbers)))
 
 
 def _check(program: Program, rows: NDArray[np.float64]) -> None:
@@ -66,7 +66,7 @@ def _bound_source(program: Program, rows: NDArray[np.float64]) -> Iterator[Progr
             for parameter, value in zip(order, row, strict=True)
             if parameter is not None
         }
-        yield replace(program, source=program.source.assign_parameters(values), cache={})
+        yield replace(program, source=program.source.assign_parameters(values))
 
 
 class _Slot(int):

@@ -22,7 +22,7 @@ METHODS: tuple[Method, ...] = (
     "trajectories",
 )
 _EXACT_BOND_LOG2 = 8
-MAX_T_GATES = 24
+MAX_T_GATES = 26
 
 
 @dataclass(frozen=True, slots=True)
@@ -36,6 +36,7 @@ class Need:
         terminal: All measurements are at the end.
         analytic: Exact expectation values are asked, not shots.
         shots: Shots kept at a time, all rows together.
+        branches: Measurements and resets on the way.
     """
 
     qubits: int
@@ -48,11 +49,20 @@ class Need:
     analytic: bool
     shots: int
     clbits: int
+    branches: int = 0
 
     @property
     def footprint(self) -> Footprint:
         """What the memory model needs to know."""
-        return Footprint(self.qubits, self.operations, self.shots, self.clbits, self.bond_log2)
+        return Footprint(
+            qubits=self.qubits,
+            operations=self.operations,
+            shots=self.shots,
+            clbits=self.clbits,
+            bond_log2=self.bond_log2,
+            t_count=self.t_count,
+            branches=self.branches,
+        )
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,22 +102,31 @@ def choose(need: Need, options: Options, limits: Limits, offer: Offer) -> Plan:
     """
     _check(options, offer.engines)
     reasons: dict[str, str] = {}
-    possible = list(_candidates(need, options, limits, offer, reasons))
-    if not possible:
-        raise _impossible(options, reasons)
-    fitting = [one for one in possible if one.memory_bytes <= limits.memory_bytes]
-    if not fitting:
-        raise _too_large(need, min(possible, key=lambda one: one.memory_bytes), limits)
-    best = min(fitting, key=lambda one: (not one.exact, one.seconds, one.engine))
-    return Plan(
-        method=best.method,
-        engine=best.engine,
-        engine_version=offer.versions[best.engine],
-        precision=best.precision,
-        memory_bytes=best.memory_bytes,
-        seconds=best.seconds,
-        reason=_reason(need, best, options),
+    ways = sorted(
+        _candidates(need, options, limits, offer, reasons),
+        key=lambda one: (not one.exact, one.seconds, one.engine),
     )
+    too_large: list[Candidate] = []
+    for way in ways:  # an engine reads the circuit only when its turn comes
+        if way.memory_bytes > limits.memory_bytes:
+            too_large.append(way)
+            continue
+        why = offer.refusal(way.engine, way.method)
+        if why is None:
+            return Plan(
+                method=way.method,
+                engine=way.engine,
+                engine_version=offer.versions[way.engine],
+                precision=way.precision,
+                memory_bytes=way.memory_bytes,
+                seconds=way.seconds,
+                reason=_reason(need, way, options),
+            )
+        reasons[f"{way.engine} ({way.method})"] = why
+    runnable = [way for way in too_large if offer.refusal(way.engine, way.method) is None]
+    if runnable:
+        raise _too_large(need, min(runnable, key=lambda one: one.memory_bytes), limits)
+    raise _impossible(options, reasons)
 
 
 def _check(options: Options, engines: Mapping[str, Simulator]) -> None:
@@ -130,7 +149,7 @@ def _unknown(what: str, value: str | None, known: tuple[str, ...]) -> Quantainer
 def _candidates(
     need: Need, options: Options, limits: Limits, offer: Offer, reasons: dict[str, str]
 ) -> Iterator[Candidate]:
-    """Yield every way that could run it; note in ``reasons`` why the others cannot."""
+    """Yield every way that could be; note in ``reasons`` why the others cannot."""
     for method in METHODS:
         if options.method not in (None, method):
             continue
@@ -143,10 +162,6 @@ def _candidates(
                 continue
             if need.analytic and method not in engine.expects:
                 reasons[f"{name} ({method})"] = "it has no analytic expectation values"
-                continue
-            why = offer.refusal(name, method)
-            if why is not None:
-                reasons[f"{name} ({method})"] = why
                 continue
             for precision in _precisions(need, options, engine, method):
                 yield Candidate(

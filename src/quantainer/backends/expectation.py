@@ -159,6 +159,5 @@ def _measured(program: Program, group: _Group) -> tuple[Program, list[int]]:
         body=body,
         readout=readout,
         written=program.written | bits.keys(),
-        cache={},
     )
     return made, qubits

@@ -23,9 +23,11 @@ class Footprint:
     Attributes:
         qubits: Qubits left after lowering.
         operations: Operations of the program.
-        shots: Shots kept at a time.
+        shots: Shots kept at a time, all rows together.
         clbits: Classical bits of the circuit.
         bond_log2: Upper bound for log2 of the Schmidt rank over a cut.
+        t_count: Gates outside the Clifford group.
+        branches: Measurements on the way whose outcomes part the shots.
     """
 
     qubits: int
@@ -33,16 +35,18 @@ class Footprint:
     shots: int = 0
     clbits: int = 0
     bond_log2: int = 0
+    t_count: int = 0
+    branches: int = 0
 
 
-# Copies of the state that an engine holds at its peak, while sampling; measured, see
-# docs/memory.md.
+# Copies of the state that an engine holds at its peak, while sampling: measured, docs/memory.md.
 _STATE_COPIES: dict[tuple[str, Precision], float] = {
-    ("aer", "double"): 1.0,
-    ("aer", "single"): 1.0,
+    ("lightning", "single"): 3.05,
+    ("lightning", "double"): 2.05,
 }
+_COPIES = 1.05
 _OPERATION_BYTES = 1200
-_FIXED = 1 << 20
+_FIXED = 2 << 20
 
 
 def peak_bytes(
@@ -50,10 +54,14 @@ def peak_bytes(
 ) -> int:
     """Return the peak in bytes; never more than 2⁶²."""
     state = _state_bytes(method, precision, footprint, bond_limit)
-    copies = _STATE_COPIES.get((engine, precision), 1.0) if method != "mps" else 1.0
-    rows = footprint.shots * (2 * footprint.clbits + 32)
-    other = _FIXED + rows + _OPERATION_BYTES * footprint.operations
-    return min(_CAP, int(state * copies) + other)
+    if method in ("statevector", "density_matrix", "trajectories"):
+        copies = _STATE_COPIES.get((engine, precision), _COPIES)
+        if method == "trajectories" and engine == "lightning":
+            copies += footprint.branches  # each waiting branch holds its state
+        state = int(state * copies)
+    bits = 2 * footprint.clbits + 2 * footprint.qubits + 96
+    other = _FIXED + footprint.shots * bits + _OPERATION_BYTES * footprint.operations
+    return min(_CAP, state + other)
 
 
 def _state_bytes(
@@ -68,12 +76,12 @@ def _state_bytes(
             return amplitude << min(2 * n, 58)
         case "mps":
             bond = min(bond_limit, 1 << min(footprint.bond_log2, n // 2, 30))
-            # Tensors of 2·χ² each, and the two-site block with its decomposition.
-            return amplitude * (2 * bond * bond * n + 16 * bond * bond)
+            # Tensors of 2·χ² each, in double; the two-site block with its decomposition.
+            return 16 * (2 * bond * bond * n + 24 * bond * bond)
         case "stabilizer":
-            return n * n // 2 + 64 * n
+            return 5 * n * n + 64 * n
         case "near_clifford":
-            return 4 * n * n + (1 << 22)
+            return 4 * n * n + (16 << min(footprint.t_count, 58))
 
 
 def widest(

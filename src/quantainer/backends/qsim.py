@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Iterator
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 import numpy as np
@@ -15,7 +16,15 @@ from quantainer.backends.memory import widest
 from quantainer.backends.recent import Recent
 from quantainer.backends.simulators.catalogue import Catalogue
 from quantainer.backends.simulators.lowering import lower, unmeasured
-from quantainer.backends.simulators.program import Branch, Gate, Operation, Program, Repeat
+from quantainer.backends.simulators.program import (
+    Branch,
+    Gate,
+    Measure,
+    Operation,
+    Program,
+    Repeat,
+    Reset,
+)
 from quantainer.backends.simulators.simulator import Method, Prepared, Samples
 from quantainer.core.seed import derive, member
 from quantainer.core.target import TargetFacts
@@ -237,37 +246,51 @@ class _Work:
 def need_of(pub: Pub, program: Program) -> Need:
     """Return what the choice needs to know of a pub."""
     facts = pub.facts
-    operations, two_qubit = _sizes(program.body or ())
+    flat = program.body is not None
+    sizes = _Sizes.of(program.body or ())
     rows = 1 if pub.parameters is None else max(1, len(pub.parameters))
     return Need(
-        qubits=program.qubits if program.body is not None else facts.active_qubits,
-        operations=operations if program.body is not None else facts.size,
-        two_qubit=two_qubit,
+        qubits=program.qubits,
+        operations=sizes.operations if flat else facts.size,
+        two_qubit=sizes.two_qubit,
         t_count=facts.t_count,
         clifford=facts.clifford,
-        bond_log2=facts.bond_log2,
+        bond_log2=min(facts.bond_log2, program.qubits // 2),
         terminal=program.terminal,
         analytic=bool(pub.observables) and pub.precision == 0,
         shots=(pub.shots or 0) * rows,
         clbits=program.clbits,
+        branches=sizes.branches,
     )
 
 
-def _sizes(body: Iterable[Operation]) -> tuple[int, int]:
-    operations = two_qubit = 0
-    for operation in body:
-        operations += 1
-        if isinstance(operation, Gate):
-            two_qubit += len(operation.qubits) > 1
-        elif isinstance(operation, Branch | Repeat):
-            inner = (
-                operation.body
-                if isinstance(operation, Repeat)
-                else (*operation.then, *operation.otherwise)
-            )
-            more = _sizes(inner)
-            operations, two_qubit = operations + more[0], two_qubit + more[1]
-    return operations, two_qubit
+@dataclass(slots=True)
+class _Sizes:
+    """Operations of a body, nested ones included."""
+
+    operations: int = 0
+    two_qubit: int = 0
+    branches: int = 0
+
+    @classmethod
+    def of(cls, body: Iterable[Operation]) -> _Sizes:
+        sizes = cls()
+        sizes._add(body)
+        return sizes
+
+    def _add(self, body: Iterable[Operation]) -> None:
+        for operation in body:
+            self.operations += 1
+            match operation:
+                case Gate():
+                    self.two_qubit += len(operation.qubits) > 1
+                case Measure() | Reset():
+                    self.branches += 1
+                case Branch():
+                    self._add(operation.then)
+                    self._add(operation.otherwise)
+                case Repeat():
+                    self._add(operation.body)
 
 
 def _check_sampling(pub: Pub, program: Program) -> None:

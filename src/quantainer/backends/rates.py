@@ -1,6 +1,7 @@
 """Rates: rough run times of each engine, for the choice between them and for backfill.
 
-Measured by ``python -m quantainer_bench.engines`` on two cores; only ratios matter to the choice.
+Measured on two cores and an otherwise idle machine; repeat with ``python -m
+quantainer_bench.engines``. Only ratios matter to the choice.
 """
 
 from __future__ import annotations
@@ -15,13 +16,25 @@ if TYPE_CHECKING:
 
 __all__ = ["seconds"]
 
-# Milliseconds for the reference circuit (u on every qubit and brick cz, 20 layers, 1000 shots).
+# Milliseconds for the reference circuit: u on every qubit and a brick of cz, 20 layers, 1000 shots.
 _WIDTHS = (4, 10, 16, 20, 22, 24, 26)
 _DENSE: dict[tuple[str, Precision], tuple[float, ...]] = {
-    ("aer", "double"): (2.0, 6.7, 41, 600, 2600, 11000, 46000),
-    ("aer", "single"): (2.0, 7.0, 65, 700, 3000, 13000, 52000),
+    ("panta", "single"): (0.2, 0.4, 3.7, 37, 200, 800, 3500),
+    ("panta", "double"): (0.19, 0.39, 3.8, 43, 267, 1170, 5100),
+    ("qsimcirq", "single"): (0.5, 0.9, 4.5, 34, 160, 780, 3500),
+    ("qevedo", "single"): (0.7, 1.5, 5.6, 36, 162, 790, 3800),
+    ("qevedo", "double"): (0.7, 1.6, 8.6, 64, 330, 1450, 6700),
+    ("lightning", "single"): (0.3, 0.6, 4.6, 64, 600, 3800, 16900),
+    ("lightning", "double"): (0.35, 0.8, 7.2, 130, 1200, 7500, 33000),
+    ("prism", "double"): (0.5, 0.6, 5.2, 80, 390, 1850, 8100),
+    ("aer", "single"): (3.0, 7.0, 55, 660, 2900, 12500, 52000),
+    ("aer", "double"): (3.0, 6.7, 50, 600, 2600, 11000, 46000),
 }
 _SINGLE_THREADED = frozenset({"lightning"})
+# A circuit with feed-forward, as a multiple of one run of its gates, for each shot.
+_PER_SHOT = {"panta": 0.05, "lightning": 0.15, "aer": 2.0}
+_PER_BOND_CUBED = {"qevedo": 0.5e-9, "panta": 2e-9, "aer": 6e-9}
+_MPS_START = {"qevedo": 1e-3, "panta": 3e-3, "aer": 6e-2}
 
 
 def seconds(need: Need, method: Method, engine: str, precision: Precision, threads: int) -> float:
@@ -30,12 +43,12 @@ def seconds(need: Need, method: Method, engine: str, precision: Precision, threa
         case "stabilizer":
             return _stabilizer(need, engine)
         case "near_clifford":
-            return 5e-4 + 2e-6 * need.operations * 1.5 ** max(0, need.t_count - 10)
+            return _near_clifford(need, engine)
         case "statevector":
             return _dense(need.qubits, need, engine, precision, threads)
         case "trajectories":
-            each = _dense(need.qubits, need, engine, precision, threads)
-            return each * max(1, need.shots) / 20
+            once = _dense(need.qubits, need, engine, precision, threads)
+            return once * (1 + need.shots * _PER_SHOT.get(engine, 2.0))
         case "density_matrix":
             return _dense(2 * need.qubits, need, engine, precision, threads)
         case "mps":
@@ -43,26 +56,33 @@ def seconds(need: Need, method: Method, engine: str, precision: Precision, threa
 
 
 def _stabilizer(need: Need, engine: str) -> float:
-    tableau = 2e-5 + need.operations * 4e-7 + 2e-10 * need.qubits * need.qubits
-    shots = need.shots * max(need.clbits, 1)
+    bits = need.shots * need.clbits
     if engine == "stim":
-        return tableau + shots * 1.5e-9
-    return 30 * tableau + shots * (need.qubits + 10) * 3e-8
+        return 3e-5 + 6e-8 * need.operations + 1.5e-9 * bits
+    if engine == "prism":  # builds a compact sampler: dear for many gates, cheap for many shots
+        return 2e-4 + 3e-13 * need.operations * need.qubits**2 + 0.2e-9 * bits
+    return 1e-3 + 2.5e-8 * need.operations * need.qubits * max(1, need.qubits // 10)
+
+
+def _near_clifford(need: Need, engine: str) -> float:
+    if engine == "prism":
+        return 3e-4 + 1e-6 * 1.9**need.t_count
+    return 4e-3 + 1e-7 * 2.0**need.t_count
 
 
 def _dense(width: int, need: Need, engine: str, precision: Precision, threads: int) -> float:
     table = _DENSE.get((engine, precision), _DENSE["aer", "double"])
     reference = _interpolated(width, table) / 1000
     gates = need.operations / (30 * max(width, 1))
-    share = 1.0 if engine in _SINGLE_THREADED or width < 14 else (2 / max(threads, 1)) ** 0.8
+    alone = engine in _SINGLE_THREADED or width < 14
+    share = 1.0 if alone else (2 / max(threads, 1)) ** 0.8
     # A tenth of the reference is sampling and start, whatever the number of gates.
     return reference * (0.1 + 0.9 * gates) * share
 
 
 def _interpolated(width: int, table: tuple[float, ...]) -> float:
     if width >= _WIDTHS[-1]:
-        # Widths that no machine holds are still compared, within the range of floats.
-        return float(table[-1] * 2.0 ** min(width - _WIDTHS[-1], 900))
+        return float(table[-1] * 2.0 ** (width - _WIDTHS[-1]))
     if width <= _WIDTHS[0]:
         return table[0]
     right = next(index for index, value in enumerate(_WIDTHS) if value > width)
@@ -73,5 +93,6 @@ def _interpolated(width: int, table: tuple[float, ...]) -> float:
 
 def _mps(need: Need, engine: str) -> float:
     bond = 2.0 ** min(need.bond_log2, 8, need.qubits // 2)
-    work = need.two_qubit * bond**3 * 1e-9 + need.operations * 3e-6
-    return work * {"qevedo": 0.3, "panta": 1.0, "prism": 1.0}.get(engine, 8.0) + 1e-3
+    each = _PER_BOND_CUBED.get(engine, _PER_BOND_CUBED["aer"])
+    start = _MPS_START.get(engine, _MPS_START["aer"])
+    return start + need.two_qubit * (each * bond**3 + 5e-6) + 2e-6 * need.operations

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Callable, Container, Iterable, Iterator
+from collections.abc import Callable, Container, Iterable, Iterator, Sequence
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
@@ -45,7 +45,7 @@ def matrix_of(gate: Gate) -> NDArray[np.complex128]:
     return made
 
 
-def matrices(gates: tuple[Gate, ...]) -> list[NDArray[np.complex128]]:
+def matrices(gates: Sequence[Gate]) -> list[NDArray[np.complex128]]:
     """Return the matrices of many gates; the frequent rotations are computed together."""
     found: list[Any] = [None] * len(gates)
     groups: dict[str, list[int]] = {}
@@ -56,8 +56,7 @@ def matrices(gates: tuple[Gate, ...]) -> list[NDArray[np.complex128]]:
             found[index] = matrix_of(gate)
     for name, members in groups.items():
         params = np.array([gates[index].params for index in members], dtype=np.float64)
-        made = _VECTORISED[name](params)
-        for index, matrix in zip(members, made, strict=True):
+        for index, matrix in zip(members, _VECTORISED[name](params), strict=True):
             found[index] = matrix
     return found
 
@@ -133,16 +132,16 @@ def within(gates: Iterable[Gate], names: Container[str], matrix_qubits: int) -> 
 
     Args:
         names: Gates the engine knows by name.
-        matrix_qubits: Widest matrix it takes; a gate that is neither is opened, again and again.
+        matrix_qubits: Widest matrix it takes. A gate that is neither named nor as narrow as that is
+            opened, again and again.
 
     Raises:
         QuantainerError: ``unsupported_circuit`` if a gate is at the bottom and still not known.
     """
     for gate in gates:
-        if gate.matrix is None and gate.name in names:
+        known = gate.matrix is None and gate.name in names
+        if known or len(gate.qubits) <= matrix_qubits:
             yield gate
-        elif len(gate.qubits) <= matrix_qubits:
-            yield Gate("unitary", gate.qubits, (), matrix_of(gate))
         elif len(gate.qubits) == 1:
             yield from _rotations(gate, names)
         else:

@@ -17,7 +17,7 @@ from typing import TYPE_CHECKING, Any, Self
 import numpy as np
 
 from quantainer.backends.simulators.branching import sample_branches
-from quantainer.backends.simulators.gates import within
+from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Gate, Program
 from quantainer.backends.simulators.shots import generator
 from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
@@ -41,6 +41,8 @@ _NAMES = {
     "swap": "SWAP",
     "cswap": "CSWAP",
     "ccx": "Toffoli",
+    "u": "Rot",
+    "u3": "Rot",
     "rx": "RX",
     "ry": "RY",
     "rz": "RZ",
@@ -108,8 +110,7 @@ class _Prepared:
         wires = [width - 1 - qubit for qubit in reversed(readout.qubits)]
         weights = np.asarray(measure.probs(wires), dtype=np.float64)
         chosen = _drawn(weights, shots, generator(seed, "lightning"))
-        places = np.arange(len(readout.qubits), dtype=np.uint64)
-        return Samples(readout.pack(((chosen[:, None] >> places) & np.uint64(1)).astype(np.uint8)))
+        return Samples(readout.pack(_bits(chosen, len(readout.qubits))))
 
     def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
         """Return the state's own values."""
@@ -181,21 +182,32 @@ class _State:
         self._state.collapse(self._qubits - 1 - qubit, value)
 
 
-def _words(gates: tuple[Gate, ...]) -> tuple[Gate, ...]:
-    return tuple(within(gates, _NAMES, _MATRIX_QUBITS))
+def _words(gates: tuple[Gate, ...]) -> tuple[tuple[str | NDArray[np.complex128], Any, Any], ...]:
+    """Return the gates as ``(method or matrix, qubits, parameters)``."""
+    words = tuple(within(gates, _NAMES, _MATRIX_QUBITS))
+    made: list[tuple[Any, Any, Any]] = []
+    for gate in words:
+        name = None if gate.matrix is not None else _NAMES.get(gate.name)
+        if name is None:
+            made.append((matrix_of(gate), gate.qubits[::-1], None))
+            continue
+        params = [float(value) for value in gate.params]
+        if name == "Rot":  # u(θ, φ, λ) = RZ(φ) RY(θ) RZ(λ), up to a phase
+            theta, phi, lam = params
+            params = [lam, theta, phi]
+        made.append((name, gate.qubits, params))
+    return tuple(made)
 
 
-def _apply(state: Any, gates: tuple[Gate, ...], qubits: int, kind: str) -> None:
+def _apply(state: Any, words: tuple[tuple[Any, Any, Any], ...], qubits: int, kind: str) -> None:
     dtype = np.complex64 if kind == "C64" else np.complex128
     top = qubits - 1
-    for gate in gates:
-        if gate.matrix is None:
-            wires = [top - qubit for qubit in gate.qubits]
-            params = [float(value) for value in gate.params]
-            getattr(state, _NAMES[gate.name])(wires, False, params)
+    for what, places, params in words:
+        wires = [top - qubit for qubit in places]
+        if params is not None:
+            getattr(state, what)(wires, False, params)
         else:
-            wires = [top - qubit for qubit in reversed(gate.qubits)]
-            state.applyMatrix(np.ascontiguousarray(gate.matrix, dtype=dtype), wires, False)
+            state.applyMatrix(np.ascontiguousarray(what, dtype=dtype), wires, False)
 
 
 def _drawn(
@@ -206,6 +218,12 @@ def _drawn(
     points = random.random(shots) * cumulated[-1]
     drawn: NDArray[np.uint64] = np.searchsorted(cumulated, points, side="right").astype(np.uint64)
     return drawn
+
+
+def _bits(states: NDArray[np.uint64], width: int) -> NDArray[np.uint8]:
+    """Return the lowest ``width`` bits of each number, ``uint8[numbers, width]``."""
+    octets = states.astype("<u8").view(np.uint8).reshape(-1, 8)
+    return np.unpackbits(octets, axis=1, bitorder="little", count=width)
 
 
 def _native() -> Any:

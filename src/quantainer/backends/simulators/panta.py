@@ -171,7 +171,7 @@ def _circuit(qubits: int, body: Iterable[Operation], widest: int) -> Any:
 
 
 def _place(circuit: Any, gate: Gate) -> None:
-    if gate.matrix is None:
+    if gate.matrix is None and gate.name in _NAMES:
         getattr(circuit, gate.name)(*map(float, gate.params), *gate.qubits)
     elif len(gate.qubits) == 1:
         circuit.unitary(matrix_of(gate), gate.qubits[0], False)

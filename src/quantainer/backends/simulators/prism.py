@@ -12,7 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantainer.backends.simulators.gates import within
+from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Gate, Program
 from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
 from quantainer.core.seed import derive
@@ -34,6 +34,7 @@ _NAMES: dict[Method, frozenset[str]] = {
     | _EIGHTHS
     | {"t", "tdg", "u", "rxx", "ryy", "rzz", "ch", "crx", "cry", "crz", "cp", "ccx", "cswap"},
 }
+_T_GATES_MAX = 20
 _SPELLING = {"cp": "cphase"}
 
 
@@ -64,9 +65,7 @@ class Prism:
         odd = next((gate.name for gate in words if not _on_grid(gate)), None)
         if odd is not None:
             return f"the angle of a gate {odd} is no multiple of π/4"
-        if method == "near_clifford" and not any(map(_splits, words)):
-            return "the circuit has no T gate"
-        return None
+        return _unfit_count(sum(map(_splits, words))) if method == "near_clifford" else None
 
     def prepare(self, program: Program, method: Method, precision: Precision) -> Prepared:
         """Build prism's circuit, the measured qubits in order."""
@@ -116,6 +115,14 @@ class _Prepared:
         return prism.simulate(self._circuit if circuit is None else circuit).backend(kind)
 
 
+def _unfit_count(t_gates: int) -> str | None:
+    if t_gates == 0:
+        return "the circuit has no T gate"
+    if t_gates > _T_GATES_MAX:  # seconds at 20, minutes at 24, by the circuit
+        return f"the circuit has {t_gates} T gates, more than {_T_GATES_MAX}"
+    return None
+
+
 def _words(program: Program, method: Method) -> tuple[Gate, ...]:
     return tuple(within(program.gates, _NAMES[method], 5 if method == "statevector" else 0))
 
@@ -124,12 +131,12 @@ def _circuit(program: Program, method: Method, measured: tuple[int, ...]) -> Any
     prism = import_module("prism_q")
     builder = prism.CircuitBuilder(program.qubits, len(measured))
     for gate in _words(program, method):
-        if gate.matrix is None:
+        if gate.matrix is None and gate.name in _NAMES[method]:
             name = _SPELLING.get(gate.name, gate.name)
             builder = getattr(builder, name)(*map(float, gate.params), *gate.qubits)
         else:
             # prism's matrices have the first target highest.
-            builder = builder.gate(prism.Gate.unitary(gate.matrix), list(reversed(gate.qubits)))
+            builder = builder.gate(prism.Gate.unitary(matrix_of(gate)), list(reversed(gate.qubits)))
     for place, qubit in enumerate(measured):
         builder = builder.measure(qubit, place)
     return builder.build()

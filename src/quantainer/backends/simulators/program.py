@@ -6,7 +6,7 @@ or a matrix; measurements at the end are taken out and become the :class:`Readou
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
@@ -103,8 +103,11 @@ class Readout:
 
     def pack_states(self, states: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """Return packed shots from basis states of all qubits: bit ``q`` of each is qubit ``q``."""
-        qubits = np.array(self.qubits, dtype=np.uint64)
-        return self.pack(((states[:, None] >> qubits) & np.uint64(1)).astype(np.uint8))
+        octets = states.astype("<u8").view(np.uint8).reshape(-1, 8)
+        bits = np.unpackbits(
+            octets, axis=1, bitorder="little", count=max(self.qubits, default=0) + 1
+        )
+        return self.pack(bits[:, self.qubits])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -131,7 +134,6 @@ class Program:
     written: frozenset[int]
     source: QuantumCircuit
     parameters: tuple[str, ...] = ()
-    cache: dict[str, Any] = field(default_factory=dict, repr=False)
 
     @property
     def terminal(self) -> bool:

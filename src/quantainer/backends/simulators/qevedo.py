@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantainer.backends.simulators.gates import within
+from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Program
 from quantainer.backends.simulators.shots import bits_of_strings
 from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
@@ -92,10 +92,10 @@ def _circuit(program: Program, matrix_qubits: int) -> Any:
     measured = program.readout.qubits
     circuit = import_module("qevedo.simulator").Circuit(program.qubits, len(measured))
     for gate in within(program.gates, _NAMES, matrix_qubits):
-        if gate.matrix is None:
+        if gate.matrix is None and gate.name in _NAMES:
             getattr(circuit, gate.name)(*map(float, gate.params), *gate.qubits)
         else:
-            circuit.unitary(gate.matrix, list(gate.qubits))
+            circuit.unitary(matrix_of(gate), list(gate.qubits))
     for place, qubit in enumerate(measured):
         circuit.measure(qubit, place)
     return circuit

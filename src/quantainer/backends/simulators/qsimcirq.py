@@ -10,6 +10,7 @@ import sys
 from collections.abc import Sequence
 from importlib.machinery import EXTENSION_SUFFIXES
 from importlib.util import find_spec, module_from_spec, spec_from_file_location
+from operator import itemgetter
 from pathlib import Path
 from typing import TYPE_CHECKING, Any
 
@@ -92,7 +93,7 @@ class _Prepared:
 
 def _fusion(qubits: int) -> int:
     """Return the widest fused gate, by measurement (``bench/quantainer_bench/engines.py``)."""
-    return 2 if qubits <= 17 else 4 if qubits >= 23 else 3
+    return 3 if qubits <= 22 else 4
 
 
 def _circuit(program: Program) -> Any:
@@ -103,14 +104,15 @@ def _circuit(program: Program) -> Any:
     placed = []
     gates = tuple(within(program.gates, (), _MATRIX_QUBITS))
     for gate, matrix in zip(gates, matrices(gates), strict=True):
-        time = max(free[qubit] for qubit in gate.qubits)
-        for qubit in gate.qubits:
+        qubits = gate.qubits
+        time = max([free[qubit] for qubit in qubits])
+        for qubit in qubits:
             free[qubit] = time + 1
-        placed.append((time, gate.qubits, matrix))
-    placed.sort(key=lambda one: one[0])
+        placed.append((time, qubits, matrix))
+    placed.sort(key=itemgetter(0))
     for time, qubits, matrix in placed:
-        flat = np.ascontiguousarray(matrix).view(np.float64).reshape(-1).tolist()
-        native.add_matrix_gate(time, list(reversed(qubits)), flat, circuit)
+        flat = matrix.ravel().view(np.float64).tolist()
+        native.add_matrix_gate(time, qubits[::-1], flat, circuit)
     return circuit
 
 
