@@ -67,6 +67,7 @@ class _Run:
 
     ticket: Ticket
     past: _Item | None
+    suspended: bool = False
 
 
 _Item = tuple[float, int, Ticket]
@@ -238,9 +239,9 @@ class FairQueue:
         ticket = run.ticket
         tenant = self._tenants[ticket.tenant]
         lease = tenant.leases[ticket.lease]
-        self._free += self._need(ticket)
+        self._free += self._held(run)
         if run.past is not None and run.past is self._blocked:
-            self._backfilled -= self._need(ticket)
+            self._backfilled -= self._held(run)
         lease.running -= 1
         lease.memory_bytes -= ticket.need.memory_bytes
         if spent is not None:
@@ -248,6 +249,29 @@ class FairQueue:
         self._list_lease(ticket.lease, lease)
         self._forget(ticket)
         return True
+
+    def suspend(self, job: str) -> None:
+        """Lend a frozen job's cores to others; its memory stays in use."""
+        self._lend(job, True)
+
+    def resume(self, job: str) -> None:
+        """Take the cores back at once, so that for a while more may be in use than there are."""
+        self._lend(job, False)
+
+    def _lend(self, job: str, suspended: bool) -> None:
+        run = self._running.get(job)
+        if run is None or run.suspended is suspended:
+            return
+        before = self._held(run)
+        run.suspended = suspended
+        difference = before - self._held(run)
+        self._free += difference
+        if run.past is not None and run.past is self._blocked:
+            self._backfilled -= difference
+
+    def _held(self, run: _Run) -> Resources:
+        need = self._need(run.ticket)
+        return Resources(0, need.memory_bytes) if run.suspended else need
 
     # Choosing
 
