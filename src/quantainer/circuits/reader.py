@@ -64,9 +64,8 @@ def read(
         )
     reader = cast(Reader, importlib.import_module(FORMATS[format]).read)
     # Readers stop at ``max_nesting`` themselves; the interpreter must not stop them before.
-    frames = _FRAMES + _FRAMES_A_LEVEL * options.max_nesting
-    if sys.getrecursionlimit() < frames:
-        sys.setrecursionlimit(frames)
+    frames = sys.getrecursionlimit()
+    sys.setrecursionlimit(max(frames, _FRAMES + _FRAMES_A_LEVEL * options.max_nesting))
     try:
         return reader(data, name, options)
     except QuantainerError:
@@ -83,6 +82,8 @@ def read(
         if type(error).__name__ != "PanicException":  # pyo3 raises panics past ``Exception``
             raise
         raise invalid(name, f"not a readable {format} circuit: {_say(error)}") from None
+    finally:
+        sys.setrecursionlimit(frames)
 
 
 def _say(error: BaseException) -> str:
