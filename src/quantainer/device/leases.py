@@ -12,6 +12,7 @@ from pathlib import Path
 from typing import Any
 
 from quantainer.broker.broker import Broker
+from quantainer.broker.freezer import CgroupState, Freezer
 from quantainer.broker.requests import LeaseOpen, LeaseRequest
 from quantainer.broker.resources import Memberships
 from quantainer.core.lease import Anchor, Lease, LeaseLimits, LeaseState
@@ -35,6 +36,7 @@ class LeaseDesk:
         self._own = Namespaces.of("self")
         own_groups = Memberships.parse(Path("/proc/self/cgroup").read_text(encoding="utf-8"))
         self._own_cgroup = container_cgroup(own_groups)
+        self._freezer = Freezer()
         self._watches: dict[str, int] = {}
         self._endings: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
@@ -89,6 +91,7 @@ class LeaseDesk:
         self._broker.open_lease(lease)
         if request.pid is not None:
             self._watch(lease.id, request.pid)
+        self._watch_group(lease)
         return lease
 
     def _backends(self, request: LeaseOpen, anchor: Anchor) -> tuple[str, ...]:
@@ -163,6 +166,8 @@ class LeaseDesk:
 
     def _lease_closed(self, lease: Lease) -> None:
         self._unwatch(lease.id)
+        if self._broker.driver.lifecycle.lease_at(lease.anchor) is None:
+            self._freezer.unwatch(lease.anchor.value)
         ending = self._endings.pop(lease.id, None)
         if ending is not None and not ending.done():
             ending.set_result(None)
@@ -185,6 +190,27 @@ class LeaseDesk:
             asyncio.get_running_loop().remove_reader(pidfd)
             os.close(pidfd)
 
+    def _watch_group(self, lease: Lease) -> None:
+        """Learn from the kernel when the container is paused, unpaused or gone."""
+        if lease.anchor.kind != "cgroup":
+            return
+        anchor = lease.anchor
+        state = self._freezer.watch(anchor.value, lambda now: self._group_changed(anchor, now))
+        if state is not CgroupState.UNSEEN:
+            self._group_changed(anchor, state)
+
+    def _group_changed(self, anchor: Anchor, state: CgroupState) -> None:
+        lease = self._broker.driver.lifecycle.lease_at(anchor)
+        if lease is None:
+            return
+        if state is CgroupState.FROZEN:
+            self._broker.container_paused(lease.id)
+        elif state is CgroupState.RUNNING:
+            self._broker.container_unpaused(lease.id)
+        else:
+            log.info("the control group of lease %s is gone", lease.id)
+            self._spawn(self._end(lease.id, drain=True))
+
     def _first_process_ended(self, lease_id: str) -> None:
         self._unwatch(lease_id)
         lease = self._broker.driver.lifecycle.leases.get(lease_id)
@@ -197,6 +223,8 @@ class LeaseDesk:
 
     def recover(self) -> None:
         """After a restart: watch containers that still run, end the leases of those that do not."""
+        for lease in list(self._broker.driver.lifecycle.leases.values()):
+            self._watch_group(lease)
         self._sweep(set())
 
     async def sweep(self) -> None:
@@ -248,5 +276,6 @@ class LeaseDesk:
 
     def close_all(self) -> None:
         """Stop watching; leases stay open for the next broker."""
+        self._freezer.close()
         for lease_id in list(self._watches):
             self._unwatch(lease_id)
