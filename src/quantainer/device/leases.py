@@ -55,7 +55,19 @@ class LeaseDesk:
 
     def on_host(self, peer: Peer) -> bool:
         """Tell whether a process lives in the broker's own namespaces and in no container."""
-        return peer.on_host(self._own) and self.lease_of(peer) is None
+        if self.lease_of(peer) is not None:
+            return False
+        return peer.on_host(self._own) or self._is_rootless_engine(peer)
+
+    def _is_rootless_engine(self, peer: Peer) -> bool:
+        """Tell whether a process may be the hook of this user's own rootless engine.
+
+        Such engines live in a user and a mount namespace of their own, but in the host's pid
+        namespace, which their containers do not. A broker of root's has no such engine.
+        """
+        if peer.namespaces is None or os.geteuid() == 0:
+            return False
+        return peer.uid == os.geteuid() and peer.namespaces.pid == self._own.pid
 
     # Open and close
 
