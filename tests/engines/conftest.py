@@ -2,12 +2,18 @@
 
 from __future__ import annotations
 
+import os
+import pwd
+import subprocess
+import sys
 import sysconfig
 from collections.abc import Callable, Iterator
 from pathlib import Path
 
 import pytest
 
+import quantainer
+import quantainer_client
 from engine import broker as brokers
 from engine.broker import Broker
 from engine.docker import Docker, start
@@ -81,3 +87,55 @@ def build(docker: Docker, base: str, tmp_path: Path) -> Iterator[Callable[..., s
     yield commit
     for image in made:
         docker("image", "rm", "-f", image, check=False)
+
+
+# --- An ordinary user --------------------------------------------------------------------------
+
+
+@pytest.fixture(scope="session")
+def user_broker() -> Iterator[Broker]:
+    """A broker of the user ``nobody``, run by it."""
+    if os.geteuid() != 0:
+        pytest.skip("the tests run as an ordinary user already")
+    nobody = pwd.getpwnam("nobody")
+    python = _python_of(nobody.pw_uid)
+    if python is None:
+        pytest.skip("this checkout or its Python lies where other users may not read")
+    running = brokers.make()
+    os.chown(running.home, nobody.pw_uid, nobody.pw_gid)
+    running.user, running.program = "nobody", (python, "-m", "quantainer")
+    running.settings |= {"HOME": "/nonexistent", "PYTHONPATH": IMPORTS}
+    try:
+        running.start()
+        yield running
+    finally:
+        brokers.remove(running)
+
+
+IMPORTS = ":".join(
+    [
+        sysconfig.get_paths()["purelib"],
+        str(Path(quantainer.__file__).parents[1]),
+        str(Path(quantainer_client.__file__).parents[1]),
+    ]
+)
+
+
+def _python_of(uid: int) -> str | None:
+    """Return a Python of the tests' version that the user may run with the tests' packages."""
+    wanted = (
+        "import quantainer, qiskit, sys;"
+        f"sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
+    )
+    environment = {"PYTHONPATH": IMPORTS}
+    for python in (sys.executable, "/usr/bin/python3"):
+        command = [python, "-c", wanted]
+        try:
+            done = subprocess.run(
+                command, user=uid, env=environment, capture_output=True, cwd="/", check=False
+            )
+        except OSError:
+            continue
+        if done.returncode == 0:
+            return python
+    return None

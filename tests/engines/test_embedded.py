@@ -4,20 +4,16 @@ from __future__ import annotations
 
 import json
 import os
-import pwd
 import shutil
 import signal
 import subprocess
 import sys
-import sysconfig
 import time
 from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
 
-import quantainer
-import quantainer_client
 from engine import broker as brokers
 from engine.broker import QUANTAINER, Broker
 from engine.host import UnavailableError, need_tools
@@ -228,62 +224,15 @@ def test_terminal_is_the_containers_own(broker: Broker) -> None:
 # --- An ordinary user --------------------------------------------------------------------------
 
 
-@pytest.fixture(scope="module")
-def user_broker(bubblewrap: None) -> Iterator[Broker]:
-    """A broker of the user ``nobody``, run by it."""
-    if os.geteuid() != 0:
-        pytest.skip("the other tests of this file run as an ordinary user already")
-    nobody = pwd.getpwnam("nobody")
-    python = _python_of(nobody.pw_uid)
-    if python is None:
-        pytest.skip("this checkout or its Python lies where other users may not read")
-    running = brokers.make()
-    os.chown(running.home, nobody.pw_uid, nobody.pw_gid)
-    running.user, running.program = "nobody", (python, "-m", "quantainer")
-    running.settings |= {"HOME": "/nonexistent", "PYTHONPATH": IMPORTS}
-    try:
-        running.start()
-        yield running
-    finally:
-        brokers.remove(running)
-
-
-IMPORTS = ":".join(
-    [
-        sysconfig.get_paths()["purelib"],
-        str(Path(quantainer.__file__).parents[1]),
-        str(Path(quantainer_client.__file__).parents[1]),
-    ]
-)
-
-
-def _python_of(uid: int) -> str | None:
-    """Return a Python of the tests' version that the user may run with the tests' packages."""
-    wanted = (
-        "import quantainer, qiskit, sys;"
-        f"sys.exit(sys.version_info[:2] != {tuple(sys.version_info[:2])})"
-    )
-    environment = {"PYTHONPATH": IMPORTS}
-    for python in (sys.executable, "/usr/bin/python3"):
-        command = [python, "-c", wanted]
-        try:
-            done = subprocess.run(
-                command, user=uid, env=environment, capture_output=True, cwd="/", check=False
-            )
-        except OSError:
-            continue
-        if done.returncode == 0:
-            return python
-    return None
-
-
-def test_ordinary_user_runs_a_circuit(user_broker: Broker) -> None:
+def test_ordinary_user_runs_a_circuit(bubblewrap: None, user_broker: Broker) -> None:
     done = run(user_broker, *DEVICE, "host", "python3", "-c", GHZ)
     assert done.stdout.strip() == "['000', '111']"
     assert user_broker.leases() == []
 
 
-def test_two_containers_of_an_ordinary_user_are_two_tenants(user_broker: Broker) -> None:
+def test_two_containers_of_an_ordinary_user_are_two_tenants(
+    bubblewrap: None, user_broker: Broker
+) -> None:
     code = "from quantainer_client import connect; print(connect().hello()['lease']['tenant'])"
     tenants = {
         run(user_broker, *DEVICE, "host", "python3", "-c", code).stdout.strip() for _ in range(2)

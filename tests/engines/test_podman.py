@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import json
 import os
+import pwd
 import shutil
 import subprocess
 import tempfile
@@ -130,3 +131,71 @@ def test_ended_broker_refuses_the_start(podman: Podman, broker: Broker) -> None:
         broker.start()
     assert done.returncode != 0
     assert "quantainer up" in done.stderr
+
+
+# --- Rootless ----------------------------------------------------------------------------------
+
+
+@pytest.fixture
+def rootless(user_broker: Broker) -> Iterator[Podman]:
+    """Podman of an ordinary user, with that user's broker."""
+    kind = f"rootless-{KIND}"
+    home = Path(tempfile.mkdtemp(prefix="quantainer-rootless-"))
+    file = SYSTEM_CDI / f"quantainer-rootless-{os.getpid()}.json"
+    made = not SYSTEM_CDI.exists()
+    own = ("--cgroup-manager=cgroupfs", "--storage-driver=vfs", "--runtime=runc")
+    # A user without subordinate ids has one id only.
+    own = (*own, "--storage-opt=vfs.ignore_chown_errors=true")
+
+    def call(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
+        done = subprocess.run(
+            ["podman", *own, *words],
+            capture_output=True,
+            text=True,
+            timeout=200,
+            user=user_broker.user,
+            env={
+                "HOME": f"{home}/home",
+                "XDG_RUNTIME_DIR": f"{home}/run",
+                "PATH": os.environ["PATH"],
+            },
+            cwd="/",
+            check=False,
+        )
+        if check and done.returncode:
+            raise AssertionError(f"podman {words[0]}: {done.returncode}: {done.stderr}")
+        return done
+
+    try:
+        need_tools("podman", "runc", "debootstrap")
+        uid = pwd.getpwnam(str(user_broker.user)).pw_uid
+        for folder in (home, home / "home", home / "run"):
+            folder.mkdir(exist_ok=True)
+            os.chown(folder, uid, -1)
+        shutil.copyfile(base_image.tarball(), home / "base.tar")
+        (home / "base.tar").chmod(0o644)
+        spec = json.loads(user_broker("cdi", "generate", "-o", "-", "--format", "json").stdout)
+        SYSTEM_CDI.mkdir(exist_ok=True)
+        file.write_text(json.dumps(spec | {"kind": kind}))
+        call("import", f"{home}/base.tar", base_image.NAME)
+        probe = call("run", "--rm", *LIMITS, base_image.NAME, "true", check=False)
+        if probe.returncode:
+            pytest.skip(f"rootless Podman cannot run a container here: {probe.stderr.strip()}")
+        yield lambda *words, **options: call(
+            *(word.replace(KIND, kind) for word in words), **options
+        )
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+    finally:
+        call("unshare", "rm", "-rf", f"{home}/home/.local", check=False)
+        shutil.rmtree(home, ignore_errors=True)
+        file.unlink(missing_ok=True)
+        if made:
+            with contextlib.suppress(OSError):
+                SYSTEM_CDI.rmdir()
+
+
+def test_rootless_container_runs_a_circuit(rootless: Podman, user_broker: Broker) -> None:
+    done = rootless("run", "--rm", *LIMITS, *DEVICE, base_image.NAME, "python3", "-c", GHZ)
+    assert done.stdout.strip() == "['000', '111']"
+    assert user_broker.leases() == []
