@@ -3,53 +3,33 @@
 from __future__ import annotations
 
 import asyncio
+import json
 import os
 import secrets
 import time
-from collections.abc import Mapping
-from dataclasses import dataclass
+from collections.abc import Awaitable
 from typing import Any
 
 from quantainer import __version__
-from quantainer.broker.admission import NodeLimits, admit_job, admit_submission, visible
-from quantainer.broker.driver import Driver, Outcome
-from quantainer.broker.payloads import Upload, digest_of
-from quantainer.broker.plans import JobPlan, PlanCache, plans_in
-from quantainer.broker.process import Answer
-from quantainer.broker.requests import Submission, parse
+from quantainer.broker.admission import NodeLimits, admit_submission, visible
+from quantainer.broker.driver import Driver
+from quantainer.broker.encoding import encode
+from quantainer.broker.intake import Intake, ended
+from quantainer.broker.reply import Deferred, Reply, Session
 from quantainer.broker.workers import Pool
 from quantainer.core import events
-from quantainer.core.job import Job, JobState
+from quantainer.core.job import Job
 from quantainer.core.lease import Anchor, Lease, LeaseLimits
 from quantainer.core.seed import MAX_SEED
 from quantainer.core.settings import Settings
 from quantainer.core.target import TargetFacts
 from quantainer_client import registers, wire
 from quantainer_client.errors import QuantainerError
-from quantainer_client.payload import map_payload, map_sealed, resolve_list
+from quantainer_client.payload import map_payload, resolve_list
 
-__all__ = ["Broker", "Reply", "Session"]
+__all__ = ["Broker"]
 
-_IN_LOOP_BYTES = 1024**2  # larger payloads are hashed by a thread
 _WAIT_MAX = 3600.0
-
-
-@dataclass(frozen=True, slots=True)
-class Session:
-    """Who asks: a lease, and whether it is the operator of this node."""
-
-    lease: str
-    tenant: str
-    operator: bool = False
-
-
-@dataclass(slots=True)
-class Reply:
-    """What goes back: fields, a descriptor that the carrier closes, or a job's error."""
-
-    fields: dict[str, Any]
-    fd: int | None = None
-    error: QuantainerError | None = None
 
 
 class Broker:
@@ -65,7 +45,7 @@ class Broker:
         self.threads = threads
         self.targets: dict[str, TargetFacts] = {}
         self.started_at = time.time()
-        self._plans = PlanCache()
+        self._intake = Intake(settings, driver, pool, node, self.targets)
         self._hello = {
             "broker": __version__,
             "protocol": wire.PROTOCOL,
@@ -178,142 +158,28 @@ class Broker:
 
     # Jobs
 
-    async def submit(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
-        """Admit a job; with ``wait`` return its result.
-
-        Args:
-            session: Who asks.
-            message: The request as received, checked here.
-            fd: The payload's memfd; it is closed in every case.
-
-        Raises:
-            QuantainerError: If the job is not accepted: then there is no job.
-        """
-        request, upload = await self._received(session, message, fd)
-        try:
-            plan = self._plans.find(request, upload.data)
-            if plan is None:
-                plan = await self._plan(session, request, message, upload)
-            job, seconds = self._new_job(session, request, message, upload.digest, plan)
-        except BaseException:
-            upload.close()
-            raise
-        self.driver.payloads.hold(upload)
-        waiter = self.driver.waiter(job.id) if request.wait else None
-        try:
-            self.driver.submit(job, upload.data, seconds)
-        except QuantainerError:
-            if waiter is not None:
-                self.driver.forget_waiter(job.id, waiter)
-            raise
-        if waiter is None:
-            state = self.driver.lifecycle.job(job.id) or job
-            return Reply({"job": job.id, "state": state.state.value})
-        try:
-            return self._ended(await waiter)
-        finally:
-            self.driver.forget_waiter(job.id, waiter)
-
-    async def estimate(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
-        """Return facts and plan of each pub, or why it would be refused; nothing runs."""
-        _, upload = await self._received(session, message, fd)
-        try:
-            answer = await self._ask(session, "estimate", message, upload)
-        finally:
-            upload.close()
-        return Reply({"pubs": answer.fields["pubs"]}, answer.fd)
-
-    async def _received(
+    def submit(
         self, session: Session, message: dict[str, Any], fd: int | None
-    ) -> tuple[Submission, Upload]:
-        """Check request and payload, and take the payload over."""
-        try:
-            request = parse(Submission, message)
-            request.check_values(self.settings.shots_max)
-            admit_submission(self.lease(session), request.backend, self.targets)
-            fd, payload = self._payload(request, fd)
-            if len(payload) <= _IN_LOOP_BYTES:
-                digest = digest_of(payload)
-            else:
-                loop = asyncio.get_running_loop()
-                digest = await loop.run_in_executor(None, digest_of, payload)
-        except BaseException:
-            if fd is not None:
-                os.close(fd)
-            raise
-        return request, Upload(fd, payload, digest)
+    ) -> Reply | Deferred | Awaitable[Reply]:
+        """Admit a job; with ``wait`` its result is the reply. See :class:`Intake`."""
+        return self._intake.submit(session, message, fd)
 
-    def _payload(self, request: Submission, fd: int | None) -> tuple[int, memoryview]:
-        most = self.settings.circuits_max
-        if isinstance(request.pubs, list) and len(request.pubs) > most:
-            raise _too_many_circuits(len(request.pubs), most)
-        if fd is None:
-            raise QuantainerError("bad_request", "The circuits come in a memfd; none came.")
-        return fd, map_sealed(os.dup(fd), self.settings.payload_max)
-
-    async def _plan(
-        self,
-        session: Session,
-        request: Submission,
-        message: dict[str, Any],
-        upload: Upload,
-    ) -> JobPlan:
-        plan = plans_in(await self._ask(session, "plan", message, upload))
-        self._plans.keep(request, upload.data, plan)
-        return plan
-
-    async def _ask(
-        self, session: Session, op: str, message: dict[str, Any], upload: Upload
-    ) -> Answer:
-        """Have a worker read a submission."""
-        return await self.pool.ask(
-            session.lease,
-            {"op": op, "request": _kept(message)},
-            upload.fd,
-            upload.digest,
-            self.settings.plan_timeout,
-        )
-
-    def _new_job(
-        self,
-        session: Session,
-        request: Submission,
-        message: dict[str, Any],
-        digest: str,
-        plan: JobPlan,
-    ) -> tuple[Job, float]:
-        lease = self.lease(session)
-        admit_submission(lease, request.backend, self.targets)
-        admit_job(lease, plan, self.node)
-        seed = secrets.randbits(63) if request.seed is None else request.seed
-        job = Job(
-            id=secrets.token_hex(12),
-            lease=lease.id,
-            tenant=lease.tenant,
-            backend=request.backend,
-            shots=request.shots,
-            request={**_kept(message), "seed": seed},
-            payload_digest=digest,
-            priority=request.priority,
-            timeout=request.timeout,
-            memory_bytes=plan.memory_bytes,
-            submitted_at=time.time(),
-        )
-        self.driver.check_room(job)
-        return job, plan.seconds
+    def estimate(
+        self, session: Session, message: dict[str, Any], fd: int | None
+    ) -> Awaitable[Reply]:
+        """Return facts and plan of each pub, or why it would be refused; nothing runs."""
+        return self._intake.estimate(session, message, fd)
 
     async def wait(self, session: Session, job_id: str, timeout: float | None) -> Reply:
         """Return when the job ends or the time is over, with where it stands then."""
         job = self.find(session, job_id)
         if not job.terminal:
-            waiter = self.driver.waiter(job_id)
+            waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
+            self.driver.on_end(job_id, waiter.set_result)
             seconds = _WAIT_MAX if timeout is None else min(timeout, _WAIT_MAX)
-            try:
-                await asyncio.wait_for(waiter, seconds)
-            except TimeoutError:
-                pass
-            finally:
-                self.driver.forget_waiter(job_id, waiter)
+            await asyncio.wait([waiter], timeout=seconds)
+            if not waiter.done():
+                self.driver.forget(job_id, waiter.set_result)
             job = self.find(session, job_id)
         return Reply({"job": job.id, "state": job.state.value, "shots_done": job.shots_done})
 
@@ -336,18 +202,11 @@ class Broker:
                 f"Job {job_id} is {job.state.value}: it has no result yet.",
                 hint="Use wait first.",
             )
-        reply = self._ended(job)
-        if counts and reply.error is None:
+        reply = ended(self.driver, job)
+        if counts and reply.results is not None:
             loop = asyncio.get_running_loop()
-            reply.fields["results"] = await loop.run_in_executor(None, _with_counts, reply)
+            reply.results = await loop.run_in_executor(None, _with_counts, reply)
         return reply
-
-    def _ended(self, job: Job) -> Reply:
-        fields: dict[str, Any] = {"job": job.id, "state": job.state.value}
-        if job.state is not JobState.DONE:
-            return Reply(fields, error=QuantainerError.from_dict(job.error or {}))
-        outcome: Outcome = self.driver.outcome(job.id)
-        return Reply({**fields, **outcome.fields}, outcome.fd)
 
     def cancel(self, session: Session, job_id: str) -> Reply:
         """Ask for the end of a job; an ended one stays as it is."""
@@ -416,15 +275,11 @@ class Broker:
             QuantainerError: If no worker can say.
         """
         answer = await self.pool.ask("broker", {"op": "backends"}, None, "", 120.0)
-        listed = answer.fields["targets"]
-        if answer.fd is not None:
-            listed = resolve_list(listed, map_payload(answer.fd), "targets")
-        self.targets = {fields["name"]: TargetFacts.from_dict(fields) for fields in listed}
-
-
-def _kept(message: Mapping[str, Any]) -> dict[str, Any]:
-    """Return the part of a submission that its job keeps."""
-    return {key: value for key, value in message.items() if key not in ("id", "wait")}
+        data = memoryview(b"") if answer.fd is None else map_payload(answer.fd)
+        listed = resolve_list(json.loads(answer.fields["targets"]), data, "targets")
+        self.targets.clear()
+        for fields in listed:
+            self.targets[fields["name"]] = TargetFacts.from_dict(fields)
 
 
 def _summary(job: Job, *, with_tenant: bool) -> dict[str, Any]:
@@ -432,21 +287,11 @@ def _summary(job: Job, *, with_tenant: bool) -> dict[str, Any]:
     return {**summary, "tenant": job.tenant, "lease": job.lease} if with_tenant else summary
 
 
-def _too_many_circuits(count: int, limit: int) -> QuantainerError:
-    return QuantainerError(
-        "too_large",
-        f"The job holds {count} circuits.",
-        limit=limit,
-        needed=count,
-        hint="Split it into several jobs.",
-    )
-
-
-def _with_counts(reply: Reply) -> list[dict[str, Any]]:
+def _with_counts(reply: Reply) -> str:
     """Return the results of a reply with counts added to those of one parameter row."""
     data = memoryview(b"") if reply.fd is None else map_payload(os.dup(reply.fd))
-    results: list[dict[str, Any]] = resolve_list(reply.fields["results"], data, "results")
-    return [entry if "counts" in entry else _count(entry, data) for entry in results]
+    results: list[dict[str, Any]] = resolve_list(json.loads(reply.results or "[]"), data, "results")
+    return encode([entry if "counts" in entry else _count(entry, data) for entry in results])
 
 
 def _count(entry: dict[str, Any], data: memoryview) -> dict[str, Any]:

@@ -11,6 +11,7 @@ from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from quantainer.broker.encoding import encode
 from quantainer.broker.payloads import Payloads
 from quantainer.broker.process import Answer, WorkerProcess
 from quantainer.broker.queue import FairQueue
@@ -42,9 +43,9 @@ _LEAST_SECONDS = 1e-4
 
 @dataclass(frozen=True, slots=True)
 class Outcome:
-    """A result as it goes to a caller: fields, and a memfd that the results point into."""
+    """A result as it goes to a caller: JSON text, and a memfd that it points into."""
 
-    fields: dict[str, Any]
+    results: str
     fd: int | None
     size: int
 
@@ -81,8 +82,8 @@ class Driver:
         self._outcomes: dict[str, Outcome] = {}
         self._recent: OrderedDict[str, Outcome] = OrderedDict()
         self._recent_bytes = 0
-        self._seconds: dict[str, float] = {}
-        self._waiters: dict[str, list[asyncio.Future[Job]]] = {}
+        self._tickets: dict[str, Ticket] = {}
+        self._waiters: dict[str, list[Callable[[Job], None]]] = {}
         self._timers = Timers(lambda job: self.handle(events.DeadlineReached(job, at=time.time())))
         self._flushing: asyncio.TimerHandle | None = None
         self._waking: asyncio.TimerHandle | None = None
@@ -96,8 +97,8 @@ class Driver:
             instructions.Dequeue: self._dequeue,
             instructions.Release: self._release,
             instructions.Start: lambda do: self._start(do.job),
-            instructions.Freeze: lambda do: self._signal(do, WorkerProcess.freeze),
-            instructions.Thaw: lambda do: self._signal(do, WorkerProcess.thaw),
+            instructions.Freeze: self._freeze,
+            instructions.Thaw: self._thaw,
             instructions.Abort: self._abort,
             instructions.StartTimer: lambda do: self._timers.start(do.job, do.seconds),
             instructions.HoldTimer: lambda do: self._timers.hold(do.job),
@@ -143,20 +144,18 @@ class Driver:
             # What could not be written is tried again by the store; the job itself goes on.
             log.error("%s: %s", type(instruction).__name__, error)  # noqa: TRY400
 
-    def submit(self, job: Job, payload: memoryview, seconds: float) -> None:
-        """Write a new job's row and payload, then let it in.
-
-        Args:
-            job: The job.
-            payload: What its circuits lie in.
-            seconds: Rough run time, which its tenant is charged until the true one is known.
+    def submit(self, job: Job, payload: memoryview) -> None:
+        """Write a new job's row and payload, then let it in; ``check_room`` comes first.
 
         Raises:
             QuantainerError: ``storage``; then the job does not exist.
         """
-        self.store.add_job(job, payload)
+        try:
+            self.store.add_job(job, payload)
+        except QuantainerError:
+            self._tickets.pop(job.id, None)
+            raise
         self._new = job.id
-        self._seconds[job.id] = seconds
         self.handle(events.JobSubmitted(job, at=job.submitted_at))
 
     # Rows
@@ -213,34 +212,40 @@ class Driver:
             return self.store.commit_kept(job)
         if outcome is None:
             raise QuantainerError("internal", f"The result of job {job.id} is not there.")
-        data = _bytes_of(outcome)
+        data, header = _bytes_of(outcome), f'{{"results":{outcome.results}}}'
         if keep:
-            return self.store.keep_result(job, outcome.fields, data)
-        return self.store.commit_result(job, outcome.fields, data)
+            return self.store.keep_result(job, header, data)
+        return self.store.commit_result(job, header, data)
 
     # Queue and workers
 
-    def check_room(self, job: Job) -> None:
+    def check_room(self, job: Job, seconds: float) -> None:
         """Tell whether a new job may wait here.
+
+        Args:
+            job: The job.
+            seconds: Rough run time, which its tenant is charged until the true one is known.
 
         Raises:
             QuantainerError: ``queue_full``.
         """
-        self.queue.check_room(self._ticket(job))
+        ticket = self._ticket(job, seconds)
+        self.queue.check_room(ticket)
+        self._tickets[job.id] = ticket
 
     def _enqueue(self, job: Job) -> None:
-        self.queue.push(self._ticket(job))
+        self.queue.push(self._tickets.get(job.id) or self._ticket(job, 0.0))
 
     def _dequeue(self, do: instructions.Dequeue) -> None:
         self.queue.remove(do.job)
 
-    def _ticket(self, job: Job) -> Ticket:
+    def _ticket(self, job: Job, seconds: float) -> Ticket:
         return Ticket(
             job=job.id,
             lease=job.lease,
             tenant=job.tenant,
             need=Resources(1, job.memory_bytes),
-            cost=max(self._seconds.get(job.id, 0.0), _LEAST_SECONDS),
+            cost=max(seconds, _LEAST_SECONDS),
             submitted_at=_now() - max(0.0, time.time() - job.submitted_at),
             shots=job.shots,
             priority=job.priority,
@@ -307,8 +312,7 @@ class Driver:
             self.handle(events.JobErred(job.id, job.attempt, error, at=time.time()))
             return
         size = 0 if answer.fd is None else os.fstat(answer.fd).st_size
-        fields = {"results": answer.fields["results"]}
-        self._outcomes[job.id] = Outcome(fields, answer.fd, size)
+        self._outcomes[job.id] = Outcome(answer.fields["results"], answer.fd, size)
         self.handle(events.ResultReady(job.id, job.attempt, at=time.time()))
         current = self.lifecycle.job(job.id)
         if current is None or current.attempt != job.attempt:
@@ -339,10 +343,17 @@ class Driver:
         spent = None if execution is None else _now() - execution.started
         self.queue.release(do.job, spent)
 
-    def _signal(self, do: Any, act: Callable[[WorkerProcess], None]) -> None:
+    def _freeze(self, do: instructions.Freeze) -> None:
+        self.queue.suspend(do.job)
         execution = self._executions.get(do.job)
         if execution is not None and execution.attempt == do.attempt:
-            act(execution.worker)
+            execution.worker.freeze()
+
+    def _thaw(self, do: instructions.Thaw) -> None:
+        self.queue.resume(do.job)
+        execution = self._executions.get(do.job)
+        if execution is not None and execution.attempt == do.attempt:
+            execution.worker.thaw()
 
     def _abort(self, do: instructions.Abort) -> None:
         execution = self._executions.get(do.job)
@@ -353,27 +364,24 @@ class Driver:
 
     # Those who wait
 
-    def waiter(self, job_id: str) -> asyncio.Future[Job]:
-        """Return a future of the job as it is when it has ended."""
-        future: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
-        self._waiters.setdefault(job_id, []).append(future)
-        return future
+    def on_end(self, job_id: str, callback: Callable[[Job], None]) -> None:
+        """Have a job handed to a callback as it is when it has ended."""
+        self._waiters.setdefault(job_id, []).append(callback)
 
-    def forget_waiter(self, job_id: str, future: asyncio.Future[Job]) -> None:
-        """Take back a future that nobody awaits any more."""
+    def forget(self, job_id: str, callback: Callable[[Job], None] | None = None) -> None:
+        """Take back a callback, or all of a job that was not taken after all."""
         waiting = self._waiters.get(job_id, [])
-        if future in waiting:
-            waiting.remove(future)
-        if not waiting:
+        if callback in waiting:
+            waiting.remove(callback)
+        if callback is None or not waiting:
             self._waiters.pop(job_id, None)
 
     def _notify(self, job: Job) -> None:
         if not job.terminal:
             return
-        self._seconds.pop(job.id, None)
-        for future in self._waiters.pop(job.id, ()):
-            if not future.done():
-                future.set_result(job)
+        self._tickets.pop(job.id, None)
+        for callback in self._waiters.pop(job.id, ()):
+            callback(job)
 
     # Results out
 
@@ -386,7 +394,7 @@ class Driver:
         recent = self._recent.get(job_id)
         if recent is not None:
             fd = None if recent.fd is None else os.dup(recent.fd)
-            return Outcome(recent.fields, fd, recent.size)
+            return Outcome(recent.results, fd, recent.size)
         stored = self.store.result(job_id)
         if stored is None:
             raise QuantainerError(
@@ -394,11 +402,12 @@ class Driver:
                 f"The result of job {job_id} is no longer kept.",
                 hint="Results are kept for a limited time; run the job again with the same seed.",
             )
+        results = encode(stored.header["results"])
         if not stored.data:
-            return Outcome(stored.header, None, 0)
+            return Outcome(results, None, 0)
         payload = Payload()
         payload.append(stored.data)
-        return Outcome(stored.header, payload.seal("quantainer-result"), len(stored.data))
+        return Outcome(results, payload.seal("quantainer-result"), len(stored.data))
 
     def _remember(self, job_id: str, outcome: Outcome) -> None:
         self._recent[job_id] = outcome

@@ -112,9 +112,8 @@ def _listed(value: list[Any] | Reference | None, payload: memoryview) -> Hashabl
 
 def plans_in(answer: Answer) -> JobPlan:
     """Read a worker's answer to ``plan``; its descriptor is closed."""
-    described = answer.fields["pubs"]
-    if answer.fd is not None:
-        described = resolve_list(described, map_payload(answer.fd), "pubs")
+    data = memoryview(b"") if answer.fd is None else map_payload(answer.fd)
+    described = resolve_list(json.loads(answer.fields["pubs"]), data, "pubs")
     return JobPlan(
         tuple(
             PubPlan(

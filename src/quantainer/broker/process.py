@@ -186,8 +186,7 @@ class WorkerProcess:
                 self._closing = self._loop.call_later(1.0, self.kill, "closed its socket")
             return
         try:
-            fields = json.loads(packet)
-            self._take(fields, fd)
+            self._take(_fields(packet), fd)
         except (ValueError, TypeError, KeyError, AttributeError):
             if fd is not None:
                 with contextlib.suppress(OSError):
@@ -238,6 +237,21 @@ class WorkerProcess:
         poll.poll(timeout * 1000)
         with contextlib.suppress(subprocess.TimeoutExpired):
             self._process.wait(timeout=0.1)
+
+
+def _fields(packet: bytes) -> dict[str, Any]:
+    """Return a worker's message: an object, then the texts of the lists that it names, by line.
+
+    Lists stay text, which is stored and sent on as it is.
+
+    Raises:
+        ValueError: If it is none; also TypeError or KeyError.
+    """
+    head, *texts = packet.split(b"\n")
+    fields: dict[str, Any] = json.loads(head)
+    for name, text in zip(fields.pop("lists", ()), texts, strict=True):
+        fields[name] = text.decode("ascii")
+    return fields
 
 
 def _describe(status: int) -> str:

@@ -136,12 +136,13 @@ class Worker:
         return backend.run(planned.pub, planned.plan, options, seed, threads)
 
     def _reply(self, reply: dict[str, Any], payload: Payload) -> None:
-        packet = _encoded(reply)
-        if len(packet) > _INLINE_MAX:
-            # The broker's reply to its caller holds these lists too and must fit into a packet.
-            for name in _LISTS & reply.keys():
-                reply[name] = payload.append_json(json.loads(_encoded(reply[name])))
-            packet = _encoded(reply)
+        listed = {name: _encoded(reply.pop(name)) for name in _LISTS & reply.keys()}
+        for name, text in listed.items():
+            if len(text) > _INLINE_MAX:
+                # The broker's reply to its caller holds it too and must fit into a packet.
+                place = {"offset": payload.append(text), "length": len(text)}
+                listed[name] = _encoded(place)
+        packet = b"\n".join((_encoded({**reply, "lists": list(listed)}), *listed.values()))
         fd = payload.seal() if payload.size else None
         try:
             wire.send(self._connection, packet, fd)

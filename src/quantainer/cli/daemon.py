@@ -18,11 +18,12 @@ from pathlib import Path
 from typing import Any
 
 from quantainer.broker.admission import NodeLimits
-from quantainer.broker.broker import Broker, Session
+from quantainer.broker.broker import Broker
 from quantainer.broker.driver import Driver
 from quantainer.broker.payloads import Payloads
 from quantainer.broker.queue import Bounds as QueueBounds
 from quantainer.broker.queue import FairQueue, Resources
+from quantainer.broker.reply import Session
 from quantainer.broker.resources import CpuGrant, MemoryGrant, cpu_grant, memory_grant
 from quantainer.broker.store import Store
 from quantainer.broker.workers import Pool, worker_environment
@@ -133,8 +134,10 @@ class Daemon:
             loop.create_task(self._desk.sweep()),
             loop.create_task(self._checkpoint()),
         ]
+        # What exists by now stays; new garbage is looked for less often than after 700 objects.
         gc.collect()
         gc.freeze()
+        gc.set_threshold(20_000, 20, 100)
 
     def _listen(self) -> None:
         settings = self._settings

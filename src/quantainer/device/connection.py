@@ -5,6 +5,7 @@ from __future__ import annotations
 import array
 import asyncio
 import contextlib
+import json
 import os
 import select
 import socket
@@ -13,6 +14,7 @@ from collections import deque
 from collections.abc import Callable
 from typing import Any
 
+from quantainer.broker.reply import Reply
 from quantainer_client import wire
 from quantainer_client.errors import QuantainerError
 from quantainer_client.payload import Payload, map_payload
@@ -225,19 +227,30 @@ def _receive(sock: socket.socket) -> Packet | None:
     return Packet(data, fds[0] if fds else None, pid)
 
 
-def pack(
-    identifier: int | None, fields: dict[str, Any], fd: int | None
-) -> tuple[bytes, int | None]:
+def pack(identifier: int | None, reply: Reply) -> tuple[bytes, int | None]:
     """Return the packet and descriptor of a reply; what is too large for it moves to the memfd.
 
     Raises:
         QuantainerError: ``too_large`` if no list or object is left to move.
     """
+    fields = reply.fields
     try:
-        return wire.encode_reply(identifier, fields), fd
+        packet = wire.encode_reply(identifier, fields)
     except QuantainerError as error:
         if error.code != "too_large":
             raise
+        return _repack(identifier, fields, reply.fd)
+    if reply.results is None:
+        return packet, reply.fd
+    packet = b'%b,"results":%b}' % (packet[:-1], reply.results.encode("ascii"))
+    if len(packet) > wire.MAX_MESSAGE:
+        return _repack(identifier, {**fields, "results": json.loads(reply.results)}, reply.fd)
+    return packet, reply.fd
+
+
+def _repack(
+    identifier: int | None, fields: dict[str, Any], fd: int | None
+) -> tuple[bytes, int | None]:
     payload = Payload()
     if fd is not None:
         # What lies in the memfd already keeps its offsets.

@@ -15,7 +15,7 @@ from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
 
-from quantainer.broker.broker import Reply, Session
+from quantainer.broker.reply import Deferred, Reply, Session
 from quantainer.device.connection import Connection, Packet, pack
 from quantainer.device.identity import Peer, identify, open_peer
 from quantainer.device.operations import Operations
@@ -167,6 +167,9 @@ class Endpoint:
         if isinstance(outcome, Reply):
             caller.reply(identifier, outcome)
             return
+        if isinstance(outcome, Deferred):
+            outcome.then(lambda reply: caller.reply(identifier, reply))
+            return
         task = self._loop.create_task(self._finish(caller, identifier, outcome))
         self._tasks.add(task)
         task.add_done_callback(self._tasks.discard)
@@ -277,7 +280,7 @@ class _Caller:
             self.refuse(identifier, reply.error, reply.fields)
             return
         try:
-            packet, fd = pack(identifier, reply.fields, reply.fd)
+            packet, fd = pack(identifier, reply)
         except QuantainerError as error:
             _close(reply.fd)
             self.refuse(identifier, error)

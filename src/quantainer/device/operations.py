@@ -7,14 +7,15 @@ from dataclasses import asdict
 from typing import Any
 
 from quantainer.broker import requests
-from quantainer.broker.broker import Broker, Reply, Session
+from quantainer.broker.broker import Broker
+from quantainer.broker.reply import Deferred, Reply, Session
 from quantainer.broker.requests import parse
 from quantainer.device.leases import LeaseDesk
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["Operation", "Operations"]
 
-Answer = Reply | Awaitable[Reply]
+Answer = Reply | Deferred | Awaitable[Reply]
 Operation = Callable[[Session, dict[str, Any], int | None], Answer]
 
 
