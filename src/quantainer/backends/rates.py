@@ -82,7 +82,8 @@ def _dense(width: int, need: Need, engine: str, precision: Precision, threads: i
 
 def _interpolated(width: int, table: tuple[float, ...]) -> float:
     if width >= _WIDTHS[-1]:
-        return float(table[-1] * 2.0 ** (width - _WIDTHS[-1]))
+        # Widths that no machine holds are still compared, within the range of floats.
+        return float(table[-1] * 2.0 ** min(width - _WIDTHS[-1], 900))
     if width <= _WIDTHS[0]:
         return table[0]
     right = next(index for index, value in enumerate(_WIDTHS) if value > width)
