@@ -13,6 +13,7 @@ from typing import Any
 
 from quantainer.broker.encoding import encode
 from quantainer.broker.payloads import Payloads
+from quantainer.broker.plans import JobPlan
 from quantainer.broker.process import Answer, WorkerProcess
 from quantainer.broker.queue import FairQueue
 from quantainer.broker.store import Store
@@ -50,6 +51,14 @@ class Outcome:
     size: int
 
 
+@dataclass(frozen=True, slots=True)
+class _Waiting:
+    """What is known of a job since it was planned; nothing after a restart."""
+
+    ticket: Ticket
+    number: int
+
+
 @dataclass(slots=True)
 class _Execution:
     attempt: int
@@ -82,13 +91,13 @@ class Driver:
         self._outcomes: dict[str, Outcome] = {}
         self._recent: OrderedDict[str, Outcome] = OrderedDict()
         self._recent_bytes = 0
-        self._tickets: dict[str, Ticket] = {}
+        self._waiting: dict[str, _Waiting] = {}
         self._waiters: dict[str, list[Callable[[Job], None]]] = {}
         self._timers = Timers(lambda job: self.handle(events.DeadlineReached(job, at=time.time())))
         self._flushing: asyncio.TimerHandle | None = None
         self._waking: asyncio.TimerHandle | None = None
         self._actions: dict[type, Callable[[Any], None]] = {
-            instructions.Record: _log_transition,
+            instructions.Record: _log_transition if log.isEnabledFor(logging.DEBUG) else _ignore,
             instructions.SaveLease: lambda do: self.store.save_lease(do.lease),
             instructions.SaveJob: self._save_job,
             instructions.Keep: lambda do: self._write_result(do.job, keep=True),
@@ -153,7 +162,7 @@ class Driver:
         try:
             self.store.add_job(job, payload)
         except QuantainerError:
-            self._tickets.pop(job.id, None)
+            self._waiting.pop(job.id, None)
             raise
         self._new = job.id
         self.handle(events.JobSubmitted(job, at=job.submitted_at))
@@ -219,22 +228,23 @@ class Driver:
 
     # Queue and workers
 
-    def check_room(self, job: Job, seconds: float) -> None:
+    def check_room(self, job: Job, plan: JobPlan) -> None:
         """Tell whether a new job may wait here.
 
         Args:
             job: The job.
-            seconds: Rough run time, which its tenant is charged until the true one is known.
+            plan: Its rough run time is charged to its tenant until the true one is known.
 
         Raises:
             QuantainerError: ``queue_full``.
         """
-        ticket = self._ticket(job, seconds)
+        ticket = self._ticket(job, plan.seconds)
         self.queue.check_room(ticket)
-        self._tickets[job.id] = ticket
+        self._waiting[job.id] = _Waiting(ticket, plan.number)
 
     def _enqueue(self, job: Job) -> None:
-        self.queue.push(self._tickets.get(job.id) or self._ticket(job, 0.0))
+        waiting = self._waiting.get(job.id)
+        self.queue.push(self._ticket(job, 0.0) if waiting is None else waiting.ticket)
 
     def _dequeue(self, do: instructions.Dequeue) -> None:
         self.queue.remove(do.job)
@@ -292,6 +302,7 @@ class Driver:
             "request": job.request,
             "threads": threads,
             "memory_bytes": job.memory_bytes,
+            "number": self._waiting[job.id].number if job.id in self._waiting else 0,
         }
         self._executions[job.id] = _Execution(job.attempt, worker, _now())
         self.pool.execute(
@@ -379,7 +390,7 @@ class Driver:
     def _notify(self, job: Job) -> None:
         if not job.terminal:
             return
-        self._tickets.pop(job.id, None)
+        self._waiting.pop(job.id, None)
         for callback in self._waiters.pop(job.id, ()):
             callback(job)
 
@@ -448,6 +459,10 @@ def _bytes_of(outcome: Outcome) -> bytes | memoryview:
 
 def _log_transition(do: instructions.Record) -> None:
     log.debug("%s %s: %s, %s to %s", do.kind, do.id, do.transition, do.source, do.target)
+
+
+def _ignore(_: Any) -> None:
+    """Do nothing: nobody reads transitions that are not logged."""
 
 
 def _now() -> float:

@@ -122,7 +122,7 @@ class Intake:
     ) -> Reply | Deferred:
         try:
             job = self._new_job(session, request, message, upload.digest, plan)
-            self._driver.check_room(job, plan.seconds)
+            self._driver.check_room(job, plan)
         except BaseException:
             upload.close()
             raise

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import itertools
 import json
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -31,9 +32,14 @@ class PubPlan:
 
 @dataclass(frozen=True, slots=True)
 class JobPlan:
-    """What a whole submission needs."""
+    """What a whole submission needs.
+
+    ``number`` names this very work, circuits, options, shots and all but the seed, to the workers;
+    0 where parameter values differ from one submission to the next.
+    """
 
     pubs: tuple[PubPlan, ...]
+    number: int = 0
 
     @property
     def memory_bytes(self) -> int:
@@ -60,18 +66,21 @@ class PlanCache:
     """Plans by everything they depend on; parameter values and seeds are no part of that."""
 
     def __init__(self) -> None:
-        self._plans: OrderedDict[Hashable, PubPlan] = OrderedDict()
+        self._plans: OrderedDict[Hashable, JobPlan] = OrderedDict()
+        self._numbers = itertools.count(1)
 
     def find(self, request: Submission, payload: memoryview) -> JobPlan | None:
         """Return the plan of a submission if every pub of it is known."""
         if isinstance(request.pubs, Reference):
             return None
-        found = []
+        if len(request.pubs) == 1:
+            return self._plans.get(_key(request, request.pubs[0], payload))
+        found: list[PubPlan] = []
         for pub in request.pubs:
             plan = self._plans.get(_key(request, pub, payload))
             if plan is None:
                 return None
-            found.append(plan)
+            found += plan.pubs
         return JobPlan(tuple(found))
 
     def keep(self, request: Submission, payload: memoryview, plan: JobPlan) -> None:
@@ -79,7 +88,8 @@ class PlanCache:
         if isinstance(request.pubs, Reference):
             return
         for pub, planned in zip(request.pubs, plan.pubs, strict=True):
-            self._plans[_key(request, pub, payload)] = planned
+            number = 0 if pub.parameters is not None else next(self._numbers)
+            self._plans[_key(request, pub, payload)] = JobPlan((planned,), number)
         while len(self._plans) > _ENTRIES:
             self._plans.popitem(last=False)
 

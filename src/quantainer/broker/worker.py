@@ -21,13 +21,13 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from quantainer.backends.backend import Backend, Limits, PubResult
+from quantainer.backends.backend import Backend, Limits
 from quantainer.backends.registry import load_backends
 from quantainer.broker import encoding
 from quantainer.broker.process import LARGE
 from quantainer.broker.requests import Submission, parse
 from quantainer.broker.results import add_result
-from quantainer.broker.workload import Planned, Workload, pub_requests
+from quantainer.broker.workload import Planned, Recent, Run, Workload, pub_requests
 from quantainer.circuits import ReadOptions
 from quantainer.core import seed as seeds
 from quantainer_client import wire
@@ -53,6 +53,7 @@ class Worker:
         self._backends: dict[str, Backend] = load_backends(self._limits)
         reading = ReadOptions(**setup["reading"])
         self._workload = Workload(self._backends, self._limits, reading, setup["shots_max"])
+        self._runs: Recent[Run] = Recent(256)
         self._baseline = _data_bytes()
 
     def serve(self) -> None:
@@ -119,21 +120,28 @@ class Worker:
     def _execute(
         self, message: dict[str, Any], data: memoryview, payload: Payload
     ) -> list[dict[str, Any]]:
-        request = parse(Submission, message["request"])
-        threads = message["threads"]
+        run = self._prepared(message, data)
+        request, threads, seed = message["request"], message["threads"], message["request"]["seed"]
+        counts = request.get("counts", False)
         results = []
-        for index, planned in enumerate(self._workload.plan(request, data)):
-            seed = seeds.member(request.seed, index)
-            result = self._run(request, planned, seed, threads)
-            entry = add_result(planned, result, payload, counts=request.counts)
-            entry["metadata"] = _metadata(request, planned, seed, threads) | entry["metadata"]
+        for index, planned in enumerate(run.planned):
+            own_seed = seeds.member(seed, index)
+            result = run.backend.run(planned.pub, planned.plan, run.options, own_seed, threads)
+            entry = add_result(planned, result, payload, counts=counts)
+            entry["metadata"] = _metadata(run, planned, own_seed, threads) | entry["metadata"]
             results.append(entry)
         return results
 
-    def _run(self, request: Submission, planned: Planned, seed: int, threads: int) -> PubResult:
-        backend = self._backends[request.backend]
-        options = self._workload.options(request)
-        return backend.run(planned.pub, planned.plan, options, seed, threads)
+    def _prepared(self, message: dict[str, Any], data: memoryview) -> Run:
+        """Return the work of a message; work that the broker numbered is kept for the next time."""
+        number = message["number"]
+        run = self._runs.get(number)
+        if run is None:
+            request = parse(Submission, message["request"])
+            run = self._workload.run(request, data)
+            if number:
+                self._runs.put(number, run.again())
+        return run
 
     def _reply(self, reply: dict[str, Any], payload: Payload) -> None:
         listed = {name: _encoded(reply.pop(name)) for name in _LISTS & reply.keys()}
@@ -186,10 +194,10 @@ def _described(planned: Planned) -> dict[str, Any]:
     }
 
 
-def _metadata(request: Submission, planned: Planned, seed: int, threads: int) -> dict[str, Any]:
+def _metadata(run: Run, planned: Planned, seed: int, threads: int) -> dict[str, Any]:
     plan = planned.plan
     return {
-        "backend": request.backend,
+        "backend": run.backend.name,
         "method": plan.method,
         "engine": plan.engine,
         "engine_version": plan.engine_version,

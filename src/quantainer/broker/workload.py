@@ -8,7 +8,7 @@ from __future__ import annotations
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any, Generic, TypeVar
 
@@ -30,21 +30,22 @@ from quantainer.core.facts import Facts
 from quantainer_client.errors import QuantainerError
 from quantainer_client.payload import part, resolve_list
 
-__all__ = ["Planned", "Workload", "pub_requests"]
+__all__ = ["Planned", "Recent", "Run", "Workload", "pub_requests"]
 
 Value = TypeVar("Value")
 
 
-class _Recent(Generic[Value]):
+class Recent(Generic[Value]):
     """The last values used, within a number of entries and a total weight."""
 
-    def __init__(self, entries: int, weight: int) -> None:
+    def __init__(self, entries: int, weight: int | None = None) -> None:
         self._entries = entries
-        self._weight = weight
+        self._weight = entries if weight is None else weight
         self._held = 0
         self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
 
     def get(self, key: Hashable) -> Value | None:
+        """Return a value, if it was used lately."""
         found = self._values.get(key)
         if found is None:
             return None
@@ -52,6 +53,7 @@ class _Recent(Generic[Value]):
         return found[0]
 
     def put(self, key: Hashable, value: Value, weight: int = 1) -> None:
+        """Keep a value until others have taken its place."""
         self._values[key] = value, weight
         self._held += weight
         while len(self._values) > self._entries or self._held > self._weight:
@@ -80,6 +82,19 @@ class Planned:
         return self.rows * (self.pub.shots or 0) * -(-self.pub.facts.clbits // 8)
 
 
+@dataclass(frozen=True, slots=True)
+class Run:
+    """A submission, ready to run but for its seed."""
+
+    backend: Backend
+    options: Options
+    planned: list[Planned]
+
+    def again(self) -> Run:
+        """Return it as it is when it was met before."""
+        return replace(self, planned=[replace(planned, warm=True) for planned in self.planned])
+
+
 class Workload:
     """Reads, measures and plans; circuits and plans met before are kept."""
 
@@ -90,8 +105,8 @@ class Workload:
         self._limits = limits
         self._reading = reading
         self._shots_max = shots_max
-        self._circuits: _Recent[tuple[Circuit, Facts]] = _Recent(256, 64 * 1024**2)
-        self._plans: _Recent[Plan] = _Recent(4096, 4096)
+        self._circuits: Recent[tuple[Circuit, Facts]] = Recent(256, 64 * 1024**2)
+        self._plans: Recent[Plan] = Recent(4096)
 
     def plan(self, request: Submission, payload: memoryview) -> list[Planned]:
         """Plan every pub of a submission.
@@ -103,6 +118,15 @@ class Workload:
             self.plan_pub(request, pub, index, payload)
             for index, pub in enumerate(pub_requests(request, payload))
         ]
+
+    def run(self, request: Submission, payload: memoryview) -> Run:
+        """Plan a submission to be run.
+
+        Raises:
+            QuantainerError: As ``plan``.
+        """
+        planned = self.plan(request, payload)
+        return Run(self._backends[request.backend], _options(request), planned)
 
     def plan_pub(
         self, request: Submission, sent: PubRequest, index: int, payload: memoryview
@@ -160,13 +184,8 @@ class Workload:
             precision=sent.precision,
         )
 
-    @staticmethod
-    def options(request: Submission) -> Options:
-        """Return what the submitter chose, as backends take it."""
-        return Options(**request.options.model_dump())
-
     def _plan(self, request: Submission, pub: Pub) -> Plan:
-        options = self.options(request)
+        options = _options(request)
         rows = 0 if pub.parameters is None else len(pub.parameters)
         key = request.backend, pub.digest, pub.shots, rows, len(pub.pairs), pub.precision, options
         known = self._plans.get(key)
@@ -174,6 +193,11 @@ class Workload:
             known = self._backends[request.backend].plan(pub, options, self._limits)
             self._plans.put(key, known)
         return known
+
+
+def _options(request: Submission) -> Options:
+    """Return what the submitter chose, as backends take it."""
+    return Options(**request.options.model_dump())
 
 
 def pub_requests(request: Submission, payload: memoryview) -> list[PubRequest]:

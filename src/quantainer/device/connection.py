@@ -31,7 +31,6 @@ _SOL_SOCKET = int(socket.SOL_SOCKET)
 _SCM_RIGHTS = int(socket.SCM_RIGHTS)
 _INT = array.array("i").itemsize
 _ROOM = socket.CMSG_SPACE(4 * _INT) + socket.CMSG_SPACE(12)
-_PACKETS_A_TURN = 16
 _IN_FLIGHT_MAX = 64
 
 
@@ -98,23 +97,21 @@ class Connection:
         self._reading = wanted
 
     def _readable(self) -> None:
-        for _ in range(_PACKETS_A_TURN):
-            if not self._reading:
-                return
-            try:
-                packet = _receive(self._sock)
-            except (BlockingIOError, InterruptedError):
-                return
-            except OSError:
-                self.close()
-                return
-            if packet is None:
-                self._peer_done()
-                return
-            self._in_flight += 1
-            if self._in_flight >= _IN_FLIGHT_MAX:
-                self._read_on()
-            self._received(packet)
+        """Take one packet; the loop calls again if there are more, after others had their turn."""
+        try:
+            packet = _receive(self._sock)
+        except (BlockingIOError, InterruptedError):
+            return
+        except OSError:
+            self.close()
+            return
+        if packet is None:
+            self._peer_done()
+            return
+        self._in_flight += 1
+        if self._in_flight >= _IN_FLIGHT_MAX:
+            self._read_on()
+        self._received(packet)
 
     def _peer_done(self) -> None:
         """The caller sends no more; one that only closed its half still gets its replies."""
