@@ -17,11 +17,11 @@ pytestmark = pytest.mark.engine
 PATH = ("-e", "PYTHONPATH=/opt/quantainer")
 WORK = """
 from quantainer_client import Circuit, run
-circuit = Circuit(22)
-for layer in range(60):
-    for qubit in range(22):
+circuit = Circuit(25)
+for layer in range(120):
+    for qubit in range(25):
         circuit.ry(0.1 * layer + qubit, qubit)
-    for qubit in range(21):
+    for qubit in range(24):
         circuit.cx(qubit, qubit + 1)
 circuit.measure_all()
 print("submitting", flush=True)
@@ -88,3 +88,20 @@ def test_stop_of_a_paused_container_works(  # report 20
     docker("pause", container)
     docker("rm", "-f", container)
     assert eventually(lambda: broker.leases() == [])
+
+
+def test_pause_and_unpause_are_seen_and_work_stands_still(
+    docker: Docker, broker: Broker, container: str
+) -> None:
+    def states() -> tuple[str, set[str]]:
+        (lease,) = broker.leases()
+        return lease["state"], {job["state"] for job in broker.jobs()}
+
+    assert eventually(lambda: bool(broker.jobs()) and states() == ("ACTIVE", {"RUNNING"}))
+    docker("pause", container)
+    assert eventually(lambda: states() == ("PAUSED", {"PAUSED"}), seconds=5)
+    before = broker.jobs()
+    time.sleep(1)
+    assert broker.jobs() == before
+    docker("unpause", container)
+    assert eventually(lambda: states() == ("ACTIVE", {"RUNNING"}), seconds=5)

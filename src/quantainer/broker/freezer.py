@@ -29,7 +29,7 @@ __all__ = ["CgroupState", "Freezer"]
 
 log = logging.getLogger("quantainer.broker")
 
-_V1_TREES = ("freezer", "devices", "pids", "memory", "cpu", "systemd")
+_V1_TREES = ("devices", "pids", "memory", "cpu", "systemd", "freezer")
 
 
 class CgroupState(StrEnum):
@@ -122,6 +122,10 @@ class Freezer:
 
     def _open(self, cgroup: str, on_change: Callable[[CgroupState], None]) -> _Group | None:
         relative = cgroup.lstrip("/")
+        # With both layouts at once engines freeze by v1, and the v2 group never says so.
+        fd = _opened(self._root / "freezer" / relative / "freezer.state")
+        if fd is not None:
+            return _Group(cgroup, self._root / "freezer" / relative, fd, False, on_change)
         for tree in (self._root, self._root / "unified"):
             directory = tree / relative
             fd = _opened(directory / "cgroup.events")
@@ -129,7 +133,7 @@ class Freezer:
                 return _Group(cgroup, directory, fd, True, on_change)
         for name in _V1_TREES:
             directory = self._root / name / relative
-            fd = _opened(directory / ("freezer.state" if name == "freezer" else "cgroup.procs"))
+            fd = _opened(directory / "cgroup.procs")
             if fd is not None:
                 return _Group(cgroup, directory, fd, False, on_change)
         return None
