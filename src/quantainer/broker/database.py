@@ -71,9 +71,13 @@ class Database:
         with self.errors():
             self._connection = self._connect(durability)
             self._checkpoints = self._connect(durability)
-            self._upgrade()
-        if durability == "full":
-            sync_directory(path.parent)
+            try:
+                self._upgrade()
+                if durability == "full":
+                    sync_directory(path.parent)
+            except BaseException:
+                self.close()
+                raise
 
     def _connect(self, durability: Durability) -> sqlite3.Connection:
         connection = sqlite3.connect(
@@ -113,14 +117,17 @@ class Database:
         """Turn errors of SQLite and the file system into ``QuantainerError`` ``storage``."""
         try:
             yield
-        except sqlite3.Error as error:
+        except (sqlite3.Error, OSError) as error:
+            raise self._refusal(error) from error
+
+    def _refusal(self, error: sqlite3.Error | OSError) -> QuantainerError:
+        if isinstance(error, sqlite3.Error):
             code = getattr(error, "sqlite_errorcode", 0) & 0xFF
             hint = _WAYS_OUT.get(code, "The broker's log has the details.")
-            raise QuantainerError("storage", f"{self.path}: {error}.", hint=hint) from error
-        except OSError as error:
-            where = error.filename or self.path
-            reason = os.strerror(error.errno) if error.errno else str(error)
-            raise QuantainerError("storage", f"{where}: {reason}.", hint=_FREE_SPACE) from error
+            return QuantainerError("storage", f"{self.path}: {error}.", hint=hint)
+        where = error.filename or self.path
+        reason = os.strerror(error.errno) if error.errno else str(error)
+        return QuantainerError("storage", f"{where}: {reason}.", hint=_FREE_SPACE)
 
     @contextmanager
     def transaction(self) -> Iterator[None]:
@@ -129,20 +136,34 @@ class Database:
         Raises:
             QuantainerError: ``storage`` if it cannot be written.
         """
-        with self._lock, self.errors():
-            self._connection.execute("BEGIN IMMEDIATE")
+        connection = self._connection
+        with self._lock:
             try:
+                connection.execute("BEGIN IMMEDIATE")
                 yield
-                self._connection.execute("COMMIT")
+                connection.execute("COMMIT")
+            except (sqlite3.Error, OSError) as error:
+                self._roll_back()
+                raise self._refusal(error) from error
             except BaseException:
-                if self._connection.in_transaction:
-                    self._connection.execute("ROLLBACK")
+                self._roll_back()
                 raise
 
+    def _roll_back(self) -> None:
+        if self._connection.in_transaction:
+            self._connection.execute("ROLLBACK")
+
     def execute(self, statement: Statement, values: Mapping[str, Any]) -> int:
-        """Execute a statement, as a transaction of its own unless within one; return row count."""
-        with self._lock, self.errors():
-            return self._connection.execute(statement.sql, statement.bind(values)).rowcount
+        """Execute a statement, as a transaction of its own unless in one; return its row count.
+
+        Raises:
+            QuantainerError: ``storage`` if it cannot be written.
+        """
+        with self._lock:
+            try:
+                return self._connection.execute(statement.sql, statement.bind(values)).rowcount
+            except sqlite3.Error as error:
+                raise self._refusal(error) from error
 
     def rows(self, statement: Statement, values: Mapping[str, Any]) -> list[dict[str, Any]]:
         """Return the rows a query yields."""

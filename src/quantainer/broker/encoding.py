@@ -22,31 +22,37 @@ def encode(value: Any) -> str:
     try:
         return _FAST.encode(value)
     except (TypeError, ValueError, RecursionError):
-        return _FAST.encode(_plain(value, 0))
+        return _FAST.encode(_plain(value, ()))
 
 
 _MAX_DEPTH = 100
 
 
-def _plain(value: Any, depth: int) -> Any:
-    """Return the value in JSON's own types, at any price."""
+def _plain(value: Any, holders: tuple[int, ...]) -> Any:
+    """Return the value in JSON's own types, at any price.
+
+    Args:
+        value: Anything.
+        holders: Identities of the values that hold it, outermost first.
+    """
     if value is None or isinstance(value, bool):
         return value
     for kind, convert in _EXACT:
         if isinstance(value, kind):
             return convert(value)
-    if depth > _MAX_DEPTH:
-        return repr(type(value))
+    if len(holders) > _MAX_DEPTH or id(value) in holders:
+        return f"<{type(value).__name__}>"
+    holders = (*holders, id(value))
     if isinstance(value, Mapping):
-        return {_key(key): _plain(item, depth + 1) for key, item in value.items()}
+        return {_key(key): _plain(item, holders) for key, item in value.items()}
     if isinstance(value, list | tuple):
-        return [_plain(item, depth + 1) for item in value]
-    return _plain(_default(value), depth + 1)
+        return [_plain(item, holders) for item in value]
+    return _plain(_default(value), holders)
 
 
 def _key(key: Any) -> str:
-    plain = _plain(key, _MAX_DEPTH)
-    return plain if isinstance(plain, str) else json.dumps(plain)
+    plain = _plain(key, ())
+    return plain if isinstance(plain, str) else _FAST.encode(plain)
 
 
 def _default(value: Any) -> Any:
@@ -62,10 +68,9 @@ def _default(value: Any) -> Any:
 
 
 _EXACT: tuple[tuple[type, Callable[[Any], Any]], ...] = (
-    (Enum, lambda value: _plain(value.value, _MAX_DEPTH)),
+    (Enum, lambda value: _plain(value.value, ())),
     (int, int),
-    # A lone surrogate has no UTF-8 form and could not be stored.
-    (str, lambda value: value.encode("utf-8", "replace").decode("utf-8")),
+    (str, str),
     (float, lambda value: float(value) if math.isfinite(value) else None),
 )
 
@@ -77,7 +82,7 @@ _NEARER: tuple[tuple[type, Callable[[Any], Any]], ...] = (
     (memoryview, memoryview.hex),
     (set, lambda value: sorted(value, key=repr)),
     (frozenset, lambda value: sorted(value, key=repr)),
-    (date, date.isoformat),
+    (date, lambda value: value.isoformat()),
     (Mapping, dict),
 )
 

@@ -51,6 +51,8 @@ leases = Table(
     Column("created_at", Float, nullable=False),
 )
 
+Index("lease_ages", leases.c.created_at)
+
 jobs = Table(
     "jobs",
     metadata,
@@ -96,6 +98,8 @@ results = Table(
     Column("data", LargeBinary),
     Column("file", Text),
 )
+
+Index("result_sizes", results.c.size)
 
 chunks = Table(
     "chunks",

@@ -31,7 +31,7 @@ class StateLock:
         self._path = directory.resolve() / "broker.lock"
         if self._path in self._held_here:
             raise self._refusal(directory, str(os.getpid()))
-        self._file = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
+        self._file: int | None = os.open(self._path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600)
         try:
             fcntl.lockf(self._file, fcntl.LOCK_EX | fcntl.LOCK_NB)
         except OSError:
@@ -52,6 +52,9 @@ class StateLock:
         )
 
     def release(self) -> None:
-        """Give the lock back."""
+        """Give the lock back, once."""
+        if self._file is None:
+            return
         self._held_here.discard(self._path)
         os.close(self._file)
+        self._file = None

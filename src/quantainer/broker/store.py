@@ -287,9 +287,11 @@ class Store:
 
     # The whole
 
-    def forget_payloads(self) -> None:
-        """Forget which payloads are stored: some were removed."""
-        self._known_payloads.clear()
+    def forget(self, payloads: Iterable[str], files: Iterable[str]) -> None:
+        """Forget payloads whose rows were removed, and delete files that no row names any more."""
+        for digest in payloads:
+            self._known_payloads.pop(digest, None)
+        self.blobs.delete(files)
 
     def checkpoint(self) -> int:
         """Move the log into the database; for a thread of its own, about once a second."""

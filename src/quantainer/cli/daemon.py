@@ -25,6 +25,7 @@ from quantainer.broker.queue import Bounds as QueueBounds
 from quantainer.broker.queue import FairQueue, Resources
 from quantainer.broker.reply import Session
 from quantainer.broker.resources import CpuGrant, MemoryGrant, cpu_grant, memory_grant
+from quantainer.broker.retention import Retention, prune
 from quantainer.broker.store import Store
 from quantainer.broker.workers import Pool, worker_environment
 from quantainer.core import events
@@ -44,6 +45,7 @@ __all__ = ["HOST_SOCKET", "Daemon", "serve"]
 log = logging.getLogger("quantainer")
 
 HOST_SOCKET = "broker.sock"
+_PRUNE_SECONDS = 60.0
 _CHECKPOINT_SECONDS = 1.0
 
 
@@ -133,6 +135,7 @@ class Daemon:
         self._tasks = [
             loop.create_task(self._desk.sweep()),
             loop.create_task(self._checkpoint()),
+            loop.create_task(self._prune()),
         ]
         # What exists by now stays; new garbage is looked for less often than after 700 objects.
         gc.collect()
@@ -227,6 +230,18 @@ class Daemon:
             await asyncio.sleep(_CHECKPOINT_SECONDS)
             try:
                 await loop.run_in_executor(None, self._store.checkpoint)
+            except QuantainerError as error:
+                log.warning("%s", error)
+
+    async def _prune(self) -> None:
+        """Remove what is kept no longer, a little at a time."""
+        settings = self._settings
+        retention = Retention(settings.results_age, settings.results_bytes, settings.jobs_age)
+        while True:
+            await asyncio.sleep(_PRUNE_SECONDS)
+            try:
+                while prune(self._store, retention, time.time()):
+                    await asyncio.sleep(0.05)
             except QuantainerError as error:
                 log.warning("%s", error)
 

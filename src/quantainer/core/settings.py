@@ -60,6 +60,9 @@ class Settings(BaseModel):
     memory_limit: Size | None = Field(None, description="Memory that all jobs together may use.")
     memory_reserve: Size | None = Field(None, description="Memory kept free of jobs.")
     durability: Durability = Field("normal", description="full also survives loss of power.")
+    results_age: Seconds = Field(7 * 86_400.0, description="How long results are kept.")
+    results_bytes: Size = Field(10 * 1024**3, description="Results kept; the oldest go first.")
+    jobs_age: Seconds = Field(30 * 86_400.0, description="How long ended jobs are listed.")
 
     shots_max: Count = Field(10_000_000, description="Shots of one circuit.")
     qubits_max: Count = Field(100_000, description="Declared qubits of one circuit.")
