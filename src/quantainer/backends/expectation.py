@@ -15,7 +15,17 @@ if TYPE_CHECKING:
     from numpy.typing import NDArray
     from qiskit.quantum_info import SparsePauliOp
 
-__all__ = ["Observable", "analytic", "observables_of", "sampled", "support"]
+__all__ = [
+    "Group",
+    "Observable",
+    "analytic",
+    "groups_of",
+    "measured",
+    "observables_of",
+    "sampled",
+    "support",
+    "weighed",
+]
 
 Observable = tuple[tuple[Term, float], ...]
 """A sum of Pauli products on the circuit's qubits with real coefficients."""
@@ -69,52 +79,48 @@ def analytic(
 
 
 @dataclass(frozen=True, slots=True)
-class _Group:
-    """Terms that one measurement basis answers: on each qubit they agree or are silent."""
+class Group:
+    """Terms that one measurement basis answers: on each qubit they agree or are silent.
+
+    Attributes:
+        axes: Qubit of the circuit to the axis measured on it.
+    """
 
     axes: dict[int, str]
     terms: list[Term]
 
+    @property
+    def qubits(self) -> list[int]:
+        """The measured qubits, ascending: the order of columns in what is drawn."""
+        return sorted(self.axes)
 
-def sampled(
-    program: Program,
-    observables: Sequence[Observable],
-    shots: int,
-    draw: Callable[[Program, int], NDArray[np.uint8]],
-) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-    """Return values and standard errors, each group of terms measured with ``shots`` shots.
+    def rotations(self) -> list[tuple[str, int]]:
+        """Return the gates ``(name, qubit)`` that turn the basis into Z."""
+        gates = {"X": ("h",), "Y": ("sdg", "h"), "Z": ()}
+        return [(name, qubit) for qubit in self.qubits for name in gates[self.axes[qubit]]]
 
-    Args:
-        draw: Runs a program for the group with this index and returns its packed shots.
-    """
-    terms = sorted({term for observable in observables for term, _ in observable if term})
-    values = np.array([sum(weight for term, weight in o if not term) for o in observables])
-    variances = np.zeros(len(observables))
-    for index, group in enumerate(_groups(terms)):
-        measured, qubits = _measured(program, group)
-        packed = draw(measured, index)
-        bits = np.unpackbits(packed, axis=1, bitorder="little")
-        column = {qubit: program.clbits + place for place, qubit in enumerate(qubits)}
-        signs = np.empty((len(bits), len(group.terms)))
-        for place, term in enumerate(group.terms):
+    def values(
+        self, bits: NDArray[np.uint8], observables: Sequence[Observable]
+    ) -> NDArray[np.float64]:
+        """Return ``float64[rows, observables]``: each row of bits' share in each observable."""
+        column = {qubit: place for place, qubit in enumerate(self.qubits)}
+        signs = np.empty((len(bits), len(self.terms)))
+        for place, term in enumerate(self.terms):
             parity = bits[:, [column[qubit] for qubit, _ in term]].sum(axis=1) & 1
             signs[:, place] = 1.0 - 2.0 * parity
-        where = {term: place for place, term in enumerate(group.terms)}
-        weights = np.zeros((len(group.terms), len(observables)))
+        where = {term: place for place, term in enumerate(self.terms)}
+        weights = np.zeros((len(self.terms), len(observables)))
         for number, observable in enumerate(observables):
             for term, weight in observable:
                 if term in where:
                     weights[where[term], number] += weight
-        each = signs @ weights
-        values = values + each.mean(axis=0)
-        if shots > 1:
-            variances += each.var(axis=0, ddof=1) / shots
-    return values, np.sqrt(variances)
+        return signs @ weights
 
 
-def _groups(terms: Sequence[Term]) -> list[_Group]:
-    """Group greedily, longest terms first."""
-    groups: list[_Group] = []
+def groups_of(observables: Sequence[Observable]) -> list[Group]:
+    """Group the terms of observables qubit-wise, greedily, longest first."""
+    terms = {term for observable in observables for term, _ in observable if term}
+    groups: list[Group] = []
     for term in sorted(terms, key=lambda one: (-len(one), one)):
         for group in groups:
             if all(group.axes.get(qubit, axis) == axis for qubit, axis in term):
@@ -122,42 +128,73 @@ def _groups(terms: Sequence[Term]) -> list[_Group]:
                 group.terms.append(term)
                 break
         else:
-            groups.append(_Group(dict(term), [term]))
+            groups.append(Group(dict(term), [term]))
     return groups
 
 
-_ROTATIONS = {"X": (("h",),), "Y": (("sdg",), ("h",)), "Z": ()}
+def sampled(
+    observables: Sequence[Observable], draw: Callable[[int, Group], NDArray[np.uint8]]
+) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return values and standard errors from shots.
+
+    Args:
+        draw: Returns ``uint8[shots, qubits]`` for a group by its number.
+    """
+    values = _constants(observables)
+    variances = np.zeros(len(observables))
+    for index, group in enumerate(groups_of(observables)):
+        each = group.values(draw(index, group), observables)
+        values += each.mean(axis=0)
+        if len(each) > 1:
+            variances += each.var(axis=0, ddof=1) / len(each)
+    return values, np.sqrt(variances)
 
 
-def _measured(program: Program, group: _Group) -> tuple[Program, list[int]]:
-    """Return the program with the group's basis measured into new bits behind its own."""
+def weighed(
+    observables: Sequence[Observable], weigh: Callable[[Group], NDArray[np.float64]]
+) -> NDArray[np.float64]:
+    """Return exact values from probabilities.
+
+    Args:
+        weigh: Returns ``float64[2**qubits]`` for a group; bit ``j`` of the index is its qubit
+        ``j``.
+    """
+    values = _constants(observables)
+    for group in groups_of(observables):
+        probabilities = weigh(group)
+        width = len(group.axes)
+        states = np.arange(2**width)[:, None]
+        bits = ((states >> np.arange(width)) & 1).astype(np.uint8)
+        values += probabilities @ group.values(bits, observables)
+    return values
+
+
+def _constants(observables: Sequence[Observable]) -> NDArray[np.float64]:
+    return np.array(
+        [sum((weight for term, weight in o if not term), start=0.0) for o in observables]
+    )
+
+
+def measured(program: Program, group: Group) -> Program:
+    """Return the program with a group's basis measured into new bits behind its own."""
     place = {origin: qubit for qubit, origin in enumerate(program.origin)}
-    qubits = sorted(group.axes)
-    width = program.qubits
     origin = list(program.origin)
-    extra: list[Operation] = []
-    for qubit in qubits:
+    for qubit in group.qubits:
         if qubit not in place:  # untouched until now
-            place[qubit] = width
+            place[qubit] = len(origin)
             origin.append(qubit)
-            width += 1
-        for rotation in _ROTATIONS[group.axes[qubit]]:
-            extra.append(Gate(rotation[0], (place[qubit],)))
-    clbits = program.clbits + len(qubits)
-    bits = {program.clbits + index: place[qubit] for index, qubit in enumerate(qubits)}
-    body = (*(program.body or ()), *extra)
-    readout = None
-    if program.terminal:
-        readout = Readout.of(clbits, bits)
-    else:
+    rotations = tuple(Gate(name, (place[qubit],)) for name, qubit in group.rotations())
+    bits = {program.clbits + index: place[qubit] for index, qubit in enumerate(group.qubits)}
+    body: tuple[Operation, ...] = (*(program.body or ()), *rotations)
+    clbits = program.clbits + len(bits)
+    if not program.terminal:
         body += tuple(Measure(qubit, clbit) for clbit, qubit in bits.items())
-    made = replace(
+    return replace(
         program,
-        qubits=width,
+        qubits=len(origin),
         origin=tuple(origin),
         clbits=clbits,
         body=body,
-        readout=readout,
+        readout=Readout.of(clbits, bits) if program.terminal else None,
         written=program.written | bits.keys(),
     )
-    return made, qubits

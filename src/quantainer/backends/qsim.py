@@ -11,7 +11,15 @@ import numpy as np
 from quantainer.backends.backend import Backend, Limits, Options, Plan, Pub, PubResult
 from quantainer.backends.binding import bound
 from quantainer.backends.choice import Need, Offer, choose
-from quantainer.backends.expectation import Observable, analytic, observables_of, sampled, support
+from quantainer.backends.expectation import (
+    Group,
+    Observable,
+    analytic,
+    measured,
+    observables_of,
+    sampled,
+    support,
+)
 from quantainer.backends.memory import widest
 from quantainer.backends.recent import Recent
 from quantainer.backends.simulators.catalogue import Catalogue
@@ -220,10 +228,13 @@ class _Work:
             return values, np.zeros(len(values))
         shots = self._pub.shots or int(np.ceil(1 / self._pub.precision**2))
 
-        def draw(measured: Program, group: int) -> NDArray[np.uint8]:
-            return self._draw(None, measured, shots, derive(seed, "group", group))
+        def draw(index: int, group: Group) -> NDArray[np.uint8]:
+            wider = measured(program, group)
+            packed = self._draw(None, wider, shots, derive(seed, "group", index))
+            bits = np.unpackbits(packed, axis=1, bitorder="little", count=wider.clbits)
+            return bits[:, program.clbits :]
 
-        return sampled(program, chosen, shots, draw)
+        return sampled(chosen, draw)
 
     def _rows(self) -> Iterator[tuple[tuple[Any, ...] | None, Program]]:
         """Yield each row's bound program, with a cache key where there is nothing to bind."""

@@ -28,7 +28,7 @@ from quantainer_client.errors import QuantainerError
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-__all__ = ["MAX_OPERATIONS", "lower", "unmeasured"]
+__all__ = ["MAX_OPERATIONS", "lower", "unmeasured", "without_idle"]
 
 MAX_OPERATIONS = 5_000_000  # after unrolling: about 1 GiB of operations
 _MATRIX_QUBITS = 5  # wider unitaries are opened into gates
@@ -100,8 +100,18 @@ def unmeasured(
     )
 
 
-def _structured(circuit: QuantumCircuit, parameters: tuple[str, ...]) -> Program:
-    """Return a program whose control flow only Qiskit's own form holds, without idle qubits."""
+def without_idle(
+    circuit: QuantumCircuit, keep: frozenset[str] = frozenset()
+) -> tuple[QuantumCircuit, tuple[int, ...]]:
+    """Return the circuit on the qubits that something happens to, and their former indices.
+
+    Args:
+        keep: Of the operations that do nothing to an ideal qubit (``delay``, ``id``, ``barrier``),
+            those that stay on the qubits that are left.
+    """
+    from qiskit import QuantumCircuit
+
+    dropped = _SILENT - keep
     active = {
         qubit
         for instruction in circuit.data
@@ -109,7 +119,18 @@ def _structured(circuit: QuantumCircuit, parameters: tuple[str, ...]) -> Program
         for qubit in instruction.qubits
     }
     kept = tuple(index for index, qubit in enumerate(circuit.qubits) if qubit in active)
-    circuit = _compact(circuit, active)
+    made = QuantumCircuit([circuit.qubits[index] for index in kept], circuit.clbits, *circuit.cregs)
+    for variable in circuit.iter_declared_vars():
+        made.add_uninitialized_var(variable)
+    for instruction in circuit.data:
+        if instruction.name not in dropped and active.issuperset(instruction.qubits):
+            made.append(instruction)
+    return made, kept
+
+
+def _structured(circuit: QuantumCircuit, parameters: tuple[str, ...]) -> Program:
+    """Return a program whose control flow only Qiskit's own form holds."""
+    reduced, kept = without_idle(circuit)
     return Program(
         qubits=len(kept),
         origin=kept,
@@ -117,22 +138,9 @@ def _structured(circuit: QuantumCircuit, parameters: tuple[str, ...]) -> Program
         body=None,
         readout=None,
         written=frozenset(range(circuit.num_clbits)),
-        source=circuit,
+        source=reduced,
         parameters=parameters,
     )
-
-
-def _compact(circuit: QuantumCircuit, active: set[Any]) -> QuantumCircuit:
-    from qiskit import QuantumCircuit
-
-    qubits = [qubit for qubit in circuit.qubits if qubit in active]
-    made = QuantumCircuit(qubits, circuit.clbits, *circuit.cregs)
-    for variable in circuit.iter_declared_vars():
-        made.add_uninitialized_var(variable)
-    for instruction in circuit.data:
-        if instruction.name not in _SILENT:
-            made.append(instruction)
-    return made
 
 
 def _flowing(
