@@ -113,7 +113,7 @@ def test_every_accepted_job_ends_right_after_the_broker_is_killed(
 ) -> None:
     broker = make_broker(workers="1")
     with connect(broker) as connection:
-        long = connection.submit(dense(20, 20), shots=16, seed=5)
+        long = connection.submit(dense(23, 40), shots=16, seed=5)
         await_worker(broker, "executing")
         queued = [connection.submit(BELL, shots=32, seed=seed) for seed in range(20)]
     assert broker.process is not None

@@ -55,6 +55,7 @@ class Worker:
         self._workload = Workload(self._backends, self._limits, reading, setup["shots_max"])
         self._runs: Recent[Run] = Recent(256)
         self._baseline = _data_bytes()
+        self._bound_memory(_TRIM_BYTES)
 
     def serve(self) -> None:
         """Answer requests until the broker closes its end."""
@@ -168,18 +169,23 @@ class Worker:
 
         An engine that takes more than its plan said then fails its own job and not its neighbours.
         """
+        if admitted <= _TRIM_BYTES:
+            yield  # the standing bound holds
+            return
+        self._bound_memory(admitted)
+        try:
+            yield
+        finally:
+            self._bound_memory(_TRIM_BYTES)
+            gc.collect()
+            ctypes.CDLL(None).malloc_trim(0)
+
+    def _bound_memory(self, admitted: int) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
         bound = self._baseline + admitted + admitted // 4 + _SLACK_BYTES
         if hard != resource.RLIM_INFINITY:
             bound = min(bound, hard)
         resource.setrlimit(resource.RLIMIT_DATA, (bound, hard))
-        try:
-            yield
-        finally:
-            resource.setrlimit(resource.RLIMIT_DATA, (hard, hard))
-            if admitted > _TRIM_BYTES:
-                gc.collect()
-                ctypes.CDLL(None).malloc_trim(0)
 
 
 def _encoded(value: Any) -> bytes:
