@@ -1,0 +1,116 @@
+"""What is kept of ended jobs, for how long, and what is never removed."""
+
+from dataclasses import replace
+from hashlib import blake2b
+
+import pytest
+
+from quantainer.broker.retention import Retention, prune
+from quantainer.broker.store import Store
+from quantainer.core.job import Job, JobState
+from quantainer.core.lease import Anchor, Lease, LeaseState
+
+NOW = 2e9
+DAY = 86_400.0
+
+
+def job(name, payload, **fields):
+    digest = blake2b(payload, digest_size=20).hexdigest()
+    return Job(name, "l", "t", "qsim", 10, payload_digest=digest, **fields)
+
+
+@pytest.fixture
+def store(tmp_path, monkeypatch):
+    monkeypatch.setattr("quantainer.broker.store.time.time", lambda: NOW)
+    store = Store(tmp_path, inline_limit=100)
+    yield store
+    store.close()
+
+
+def add(store, name, payload=b"p", data=None, age=0.0, state=JobState.DONE):
+    new = job(name, payload)
+    store.add_job(new, payload)
+    ended = replace(new, state=state, finished_at=NOW - age)
+    if data is not None:
+        store.commit_result(ended, {}, data)
+    elif state is not JobState.QUEUED:
+        store.save_job(ended)
+    return new
+
+
+def all_of(store, retention, now=NOW):
+    rounds = 1
+    while prune(store, retention, now):
+        rounds += 1
+    return rounds
+
+
+def files(store):
+    return sorted(path.name for path in (store.directory / "blobs").iterdir())
+
+
+def test_results_go_by_age_and_their_jobs_later(store):
+    add(store, "j", data=b"x" * 200)
+    all_of(store, Retention())
+    assert store.result("j").data == b"x" * 200
+    all_of(store, Retention(), NOW + 7.5 * DAY)
+    assert store.result("j") is None
+    assert files(store) == []
+    assert store.job("j").state is JobState.DONE, "its owner is told that the result is gone"
+    all_of(store, Retention(), NOW + 31 * DAY)
+    assert store.job("j") is None
+
+
+def test_the_oldest_results_go_when_there_are_too_many(store):
+    for index in range(250):
+        add(store, f"j{index}", data=b"x" * 1000)
+    rounds = all_of(store, Retention(results_bytes=50_200))
+    kept = [index for index in range(250) if store.result(f"j{index}") is not None]
+    assert kept == list(range(200, 250))
+    assert len(files(store)) == 50
+    assert rounds >= 2, "a batch at a time"
+
+
+def test_nothing_of_a_job_that_has_not_ended_is_removed(store):
+    add(store, "queued", b"q" * 500, state=JobState.QUEUED)
+    held = add(store, "held", b"h" * 500, state=JobState.QUEUED)
+    store.keep_result(replace(held, state=JobState.PAUSED, result_kept=True), {}, b"kept" * 100)
+    store.save_chunk(job("queued", b"q" * 500), 0, 5, b"chunk" * 100)
+    before = files(store)
+    all_of(store, Retention(results_age=1, results_bytes=0, jobs_age=1), NOW + 1000 * DAY)
+    assert files(store) == before
+    assert {found.id for found in store.live_jobs()} == {"queued", "held"}
+    assert store.payload(held.payload_digest) == b"h" * 500
+    assert store.commit_kept(replace(held, state=JobState.DONE, finished_at=NOW))
+    assert store.result("held").data == b"kept" * 100
+
+
+def test_payloads_go_when_no_job_needs_them_and_may_come_back(store):
+    add(store, "a", b"same" * 100, data=b"")
+    assert len(files(store)) == 1
+    all_of(store, Retention())
+    assert files(store) == []
+    again = add(store, "b", b"same" * 100, state=JobState.QUEUED)
+    assert store.payload(again.payload_digest) == b"same" * 100
+    all_of(store, Retention())
+    assert store.payload(again.payload_digest) == b"same" * 100
+
+
+def test_shots_of_a_cancelled_job_go_like_results(store):
+    new = add(store, "c", state=JobState.QUEUED)
+    store.save_chunk(new, 0, 5, b"chunk" * 100)
+    store.save_job(replace(new, state=JobState.CANCELLED, finished_at=NOW))
+    all_of(store, Retention(), NOW + 6 * DAY)
+    assert store.chunks("c")
+    all_of(store, Retention(), NOW + 8 * DAY)
+    assert store.chunks("c") == []
+    assert files(store) == []
+
+
+def test_ended_leases_go_and_open_ones_stay(store):
+    for name, state in (("open", LeaseState.PAUSED), ("ended", LeaseState.ENDED)):
+        store.save_lease(Lease(name, "t", Anchor("uid", name), state=state, created_at=NOW))
+    all_of(store, Retention(), NOW + 31 * DAY)
+    assert [lease.id for lease in store.open_leases()] == ["open"]
+    rows = store.database._connection.execute("SELECT id FROM leases").fetchall()
+    assert rows == [("open",)]
