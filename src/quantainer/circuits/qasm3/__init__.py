@@ -5,11 +5,12 @@ from __future__ import annotations
 from quantainer.circuits.circuit import Circuit
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.qasm3.build import build
+from quantainer.circuits.qasm3.export import export
 from quantainer.circuits.qasm3.fast import read_plain
 from quantainer.circuits.qasm3.program import run
 from quantainer.circuits.qasm3.source import Source
 
-__all__ = ["read"]
+__all__ = ["export", "read"]
 
 _DEFAULTS = ReadOptions()
 

@@ -84,8 +84,11 @@ def _clbits(machine: Machine, circuit: QuantumCircuit) -> dict[Any, ClassicalReg
     order = {name: place for place, name in enumerate(machine.globals.names)}
     used = [register for register in machine.memory.registers if register.used]
     used.sort(key=lambda register: order.get(register.name, len(order)))
+    taken: set[str] = set()
     for register in used:
-        found[register] = ClassicalRegister(len(register.cells), register.name)
+        name = register.name if register.name not in taken else _unused(register.name, machine)
+        taken.add(name)
+        found[register] = ClassicalRegister(len(register.cells), name)
     scratch = machine.memory.scratch
     if scratch.used:
         found[scratch] = ClassicalRegister(len(scratch.cells), SCRATCH)

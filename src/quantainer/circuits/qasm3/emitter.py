@@ -47,10 +47,11 @@ class Reset(NamedTuple):
 
 
 class Store(NamedTuple):
-    """``cell = bit``."""
+    """``cell = bit``; ``held`` if it is a part of an expression and can be taken back."""
 
     cell: Cell
     bit: Bit
+    held: bool = False
 
 
 class Branch(NamedTuple):
@@ -99,10 +100,10 @@ class Emitter:
             self._over()
         self.block.operations.append(operation)
 
-    def store(self, cell: Cell, bit: Bit) -> None:
+    def store(self, cell: Cell, bit: Bit, held: bool = False) -> None:
         """Append a store."""
         cell.register.used = True
-        self.add(Store(cell, bit))
+        self.add(Store(cell, bit, held))
 
     @contextmanager
     def into(self, block: Block) -> Iterator[Block]:

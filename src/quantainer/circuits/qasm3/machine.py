@@ -175,7 +175,8 @@ class Machine:
         before = self.scope
         self.scope = Scope(before) if scope is None else scope
         try:
-            with self.memory.arena():
+            with self.memory.arena() as arena:
+                self.scope.arena = arena
                 yield self.scope
         finally:
             self.scope = before
@@ -191,7 +192,7 @@ class Machine:
 
     def flag(self, name: str) -> Variable:
         """Return a new flag, not set."""
-        flag = Variable(name, BOOL, data=0)
+        flag = Variable(name, BOOL, data=0, arena=self.memory.current)
         flag.cells = self.memory.take(1)
         return flag
 
@@ -368,7 +369,7 @@ class Machine:
     def pure_since(self, block: Block, mark: int) -> bool:
         """Tell whether only held functions were emitted since, so that they can be taken back."""
         new = block.operations[mark:]
-        return all(isinstance(each, Store) and bool(each.cell.sources) for each in new)
+        return all(isinstance(each, Store) and each.held for each in new)
 
 
 _Saved = tuple[Any, list[tuple[bool | None, bool | None]]]

@@ -14,7 +14,7 @@ from contextlib import contextmanager
 from quantainer.circuits.qasm3.emitter import Emitter
 from quantainer.circuits.qasm3.logic import Bit, Row, atoms, weight
 
-__all__ = ["Cell", "Memory", "Register"]
+__all__ = ["Arena", "Cell", "Memory", "Register"]
 
 _HOLD = 12  # functions heavier than this get a bit of their own
 
@@ -45,12 +45,22 @@ class Cell:
 
 
 class Register:
-    """A named row of cells; it becomes a classical register of the circuit if ``used``."""
+    """A named row of cells; it becomes a classical register of the circuit if ``used``.
+
+    Attributes:
+        output: Whether the program declares it as an output; if it declares any, the others are
+            no part of its result.
+    """
 
     def __init__(self, name: str, size: int, used: bool, stored: bool | None = False) -> None:
         self.name = name
         self.used = used
+        self.output = False
         self.cells = [Cell(self, index, stored) for index in range(size)]
+
+
+Arena = list[Cell]
+"""Scratch cells that are freed together, when a statement or block ends."""
 
 
 class Memory:
@@ -62,7 +72,18 @@ class Memory:
         self.scratch = Register("scratch", 0, used=False)
         self.rounds = 0  # run-time loops around the current statement
         self._free: list[Cell] = []
-        self._arenas: list[list[Cell]] = [[]]
+        self._arenas: list[Arena] = [[]]
+
+    def hide(self) -> None:
+        """Move the cells of all registers that are no output into the scratch register."""
+        for register in self.registers:
+            if register.output:
+                continue
+            self.scratch.used = self.scratch.used or register.used
+            for cell in register.cells if register.used else ():
+                cell.register, cell.index = self.scratch, len(self.scratch.cells)
+                self.scratch.cells.append(cell)
+        self.registers = [register for register in self.registers if register.output]
 
     def declare(self, name: str, size: int, used: bool) -> Register:
         """Return a new register of global variables."""
@@ -70,19 +91,24 @@ class Memory:
         self.registers.append(register)
         return register
 
+    @property
+    def current(self) -> Arena:
+        """The innermost arena."""
+        return self._arenas[-1]
+
     @contextmanager
-    def arena(self) -> Iterator[None]:
-        """Free the scratch cells that are taken within."""
+    def arena(self) -> Iterator[Arena]:
+        """Free the scratch cells that are taken within, unless for another arena."""
         self._arenas.append([])
         try:
-            yield
+            yield self._arenas[-1]
         finally:
             for cell in self._arenas.pop():
                 cell.stored, cell.sources = None, ()
                 self._free.append(cell)
 
-    def take(self, count: int) -> list[Cell]:
-        """Return scratch cells with the known value 0."""
+    def take(self, count: int, arena: Arena | None = None) -> list[Cell]:
+        """Return scratch cells with the known value 0; ``arena`` is the innermost if not given."""
         cells = []
         for _ in range(count):
             if self._free:
@@ -93,7 +119,7 @@ class Memory:
                 self.scratch.cells.append(cell)
             cell.value = False
             cells.append(cell)
-        self._arenas[-1] += cells
+        (self.current if arena is None else arena).extend(cells)
         return cells
 
     def permanent(self, count: int = 1) -> list[Cell]:
@@ -147,9 +173,9 @@ class Memory:
         if weight(bit) <= _HOLD:
             return bit
         (cell,) = self.take(1)
-        sources = self.sources(bit)
-        self.write(cell, bit)
-        cell.sources = sources
+        cell.sources = self.sources(bit)
+        self.emitter.store(cell, bit, held=True)
+        cell.value = cell.stored = None
         return cell
 
     def sources(self, bit: Bit) -> tuple[Cell, ...]:

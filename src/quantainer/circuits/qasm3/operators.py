@@ -326,11 +326,11 @@ def _rows(
     if op == "*":
         return logic.multiply(a, b, hold)
     if op == "**":
-        return _powers(machine, node, a, b)
+        return _powers(machine, a, b)
     return _divided(machine, node, op, a, b, signed)
 
 
-def _powers(machine: Machine, node: Node, a: logic.Row, b: logic.Row) -> logic.Row:
+def _powers(machine: Machine, a: logic.Row, b: logic.Row) -> logic.Row:
     """Return a to the power b, by repeated squaring."""
     hold = machine.memory.hold
     result = logic.constant(1, len(a))

@@ -61,8 +61,10 @@ def _finish(machine: Machine) -> None:
         for part in output.data.flat if output.kind.name == "array" else (output,):
             if part.kind.binary:
                 machine.settle(part)
-                for cell in part.bits(machine.memory):
-                    cell.register.used = True
+                register = part.bits(machine.memory)[0].register
+                register.used = register.output = True
+    if machine.outputs:
+        machine.memory.hide()
 
 
 class _Program(Machine):

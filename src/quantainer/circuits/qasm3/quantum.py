@@ -96,11 +96,12 @@ def _physical(machine: Machine, node: syntax.Name) -> Qubits:
 def call_gate(machine: Machine, node: syntax.GateCall) -> None:
     """Execute a gate call, modifiers and broadcast included."""
     values = [evaluate(machine, argument) for argument in node.arguments]
-    if len(values) == 1 and values[0].kind.name == "angle" and not is_known(values[0]):
-        if _is_linear(machine, node):
-            _by_bits(machine, node, values[0])
-            return
-    _apply_gate(machine, node, [_angle(machine, *pair) for pair in zip(node.arguments, values)])
+    turned = len(values) == 1 and values[0].kind.name == "angle" and not is_known(values[0])
+    if turned and _is_linear(machine, node):
+        _by_bits(machine, node, values[0])
+        return
+    pairs = zip(node.arguments, values, strict=True)
+    _apply_gate(machine, node, [_angle(machine, *pair) for pair in pairs])
 
 
 _LINEAR = frozenset(("p", "u1", "rx", "ry", "rz", "cp", "crx", "cry", "crz"))

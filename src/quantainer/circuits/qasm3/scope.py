@@ -9,6 +9,7 @@ from typing import Any
 from quantainer.circuits.qasm3 import syntax
 from quantainer.circuits.qasm3.kinds import Kind
 from quantainer.circuits.qasm3.library import LibraryGate
+from quantainer.circuits.qasm3.memory import Arena
 from quantainer.circuits.qasm3.source import Source
 from quantainer.circuits.qasm3.values import Variable
 
@@ -82,12 +83,19 @@ Symbol = Variable | Qubits | GateSymbol | SubroutineSymbol | Extern
 
 
 class Scope:
-    """Names of one block; an ``opaque`` one sees only constants and callables around it."""
+    """Names of one block.
+
+    Attributes:
+        outer: The scope around it.
+        opaque: Whether it sees only constants, gates and subroutines of those around.
+        arena: What the bits of its variables are freed with.
+    """
 
     def __init__(self, outer: Scope | None = None, opaque: bool = False) -> None:
         self.outer = outer
         self.opaque = opaque
         self.names: dict[str, Symbol] = {}
+        self.arena: Arena | None = None
 
     def find(self, name: str) -> tuple[Symbol | None, bool]:
         """Return what a name means, and whether it is hidden from inside a subroutine."""

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from typing import Any, NamedTuple
 
 import numpy as np
 
 from quantainer.circuits.qasm3.kinds import Kind
 from quantainer.circuits.qasm3.logic import Bit, Row, constant
-from quantainer.circuits.qasm3.memory import Cell, Memory
+from quantainer.circuits.qasm3.memory import Arena, Cell, Memory
 
 __all__ = ["Choice", "Duration", "Value", "Variable", "is_known", "row_of"]
 
@@ -79,7 +79,8 @@ class Variable:
             measurements.
         const: Whether it may not be assigned.
         readonly: Why it may not be assigned, for messages.
-        scope: Whether it is a global variable, whose bits become a register of its name.
+        shared: Whether it is a global variable, whose bits become a register of its name.
+        arena: Of one that is not: what its bits are freed with.
     """
 
     name: str
@@ -89,7 +90,7 @@ class Variable:
     const: bool = False
     readonly: str = ""
     shared: bool = False
-    place: int = field(default=0)
+    arena: Arena | None = None
 
     def read(self) -> Value:
         """Return the value."""
@@ -122,7 +123,7 @@ class Variable:
             if self.shared:
                 self.cells = memory.declare(self.name, width, used=False).cells
             else:
-                self.cells = memory.take(width)
+                self.cells = memory.take(width, self.arena)
             for cell, bit in zip(self.cells, constant(int(self.data or 0), width), strict=True):
                 cell.value = bool(bit)
         return self.cells

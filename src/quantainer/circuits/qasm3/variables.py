@@ -13,7 +13,7 @@ from quantainer.circuits.qasm3.functions import CONSTANTS
 from quantainer.circuits.qasm3.kinds import BIT, Kind, bits
 from quantainer.circuits.qasm3.logic import Row
 from quantainer.circuits.qasm3.machine import Machine
-from quantainer.circuits.qasm3.memory import Cell
+from quantainer.circuits.qasm3.memory import Arena, Cell
 from quantainer.circuits.qasm3.operators import binary
 from quantainer.circuits.qasm3.syntax import Expression, Node
 from quantainer.circuits.qasm3.values import Duration, Value, Variable, row_of
@@ -23,9 +23,15 @@ __all__ = [
 ]  # fmt: skip
 
 
-def fresh(machine: Machine, name: str, kind: Kind, shared: bool) -> Variable:
-    """Return a variable that holds 0; registers of bits get their cells."""
-    variable = Variable(name, kind, shared=shared)
+def fresh(
+    machine: Machine, name: str, kind: Kind, shared: bool, arena: Arena | None = None
+) -> Variable:
+    """Return a variable that holds 0; registers of bits get their cells.
+
+    Its bits are freed with ``arena``, the innermost one if not given.
+    """
+    arena = machine.memory.current if arena is None else arena
+    variable = Variable(name, kind, shared=shared, arena=arena)
     if kind.name == "array":
         variable.data = new_array(name, kind)
     elif kind.name in ("bit", "bits"):
@@ -39,7 +45,7 @@ def fresh(machine: Machine, name: str, kind: Kind, shared: bool) -> Variable:
             variable.cells = machine.memory.declare(name, kind.width, used=True).cells
             machine.bits.append(variable)
         else:
-            variable.cells = machine.memory.take(kind.width)
+            variable.cells = machine.memory.take(kind.width, arena)
     else:
         variable.data = zero(kind)
     return variable
@@ -58,7 +64,7 @@ def new_array(name: str, kind: Kind) -> Any:
     elements = np.empty(kind.shape, dtype=object)
     for place in np.ndindex(*kind.shape):
         label = f"{name}_{'_'.join(map(str, place))}"
-        elements[place] = Variable(label, kind.element, zero(kind.element))
+        elements[place] = Variable(label, kind.element, zero(kind.element), shared=True)
     return elements
 
 
@@ -85,7 +91,7 @@ def declare(machine: Machine, node: syntax.ClassicalDeclaration) -> Variable:
         variable = frame.result
         variable.write(zero(kind), machine.memory)
     else:
-        variable = fresh(machine, node.name, kind, is_global(machine))
+        variable = fresh(machine, node.name, kind, is_global(machine), machine.scope.arena)
     machine.declare(node, node.name, variable)
     return variable
 
