@@ -144,7 +144,9 @@ def test_memory_option_and_reserve(tmp_path: Path) -> None:
     assert memory_grant(root=root).limit_bytes == 8 * GIB - GIB // 2
     limited = memory_grant(GIB, 0, root=root)
     assert (limited.limit_bytes, limited.source) == (GIB, "setting memory_limit")
-    assert memory_grant(GIB, root=root).limit_bytes == GIB - GIB // 4
+    # The broker and its processes count: 64 MiB, and 128 MiB for each of two workers and one more.
+    assert memory_grant(GIB, workers=2, root=root).limit_bytes == GIB - (448 << 20)
+    assert memory_grant(256 << 20, workers=2, root=root).limit_bytes == 0
 
 
 @pytest.mark.parametrize(("text", "count"), [("0-3,8", 5), ("0", 1), ("", 0), ("0-1,1-2\n", 3)])

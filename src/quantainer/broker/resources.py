@@ -15,6 +15,8 @@ from pathlib import Path
 
 __all__ = ["CpuGrant", "Memberships", "MemoryGrant", "cpu_grant", "memory_grant", "parse_cpuset"]
 
+_BROKER_BYTES = 64 * 1024**2  # private memory, measured: 48 MiB
+_WORKER_BYTES = 128 * 1024**2  # the same with engines loaded and circuits kept: 75 MiB and more
 _V1_UNLIMITED = 1 << 60  # v1 writes a page-rounded 2^63 for "no limit"
 
 
@@ -142,14 +144,19 @@ def _throttling(root: Path, member: Memberships) -> Iterator[str]:
 
 
 def memory_grant(
-    limit: int | None = None, reserve: int | None = None, *, root: Path = Path("/")
+    limit: int | None = None,
+    reserve: int | None = None,
+    *,
+    workers: int = 1,
+    root: Path = Path("/"),
 ) -> MemoryGrant:
     """Return the memory that jobs may use: the tightest limit less what is used and reserved.
 
     Args:
         limit: The operator's own limit in bytes.
-        reserve: Bytes kept free; default is a sixteenth of the limit, at least 256 MiB where the
-            limit allows it.
+        reserve: Bytes kept free; default is a sixteenth of the limit, at least what the broker and
+            its worker processes take themselves.
+        workers: Worker processes; one more may exist.
         root: Where ``proc`` and ``sys`` are, for tests.
     """
     host = _meminfo(root)
@@ -168,7 +175,7 @@ def memory_grant(
         total, source = limit, "setting memory_limit"
         available = min(available, limit)
     if reserve is None:
-        reserve = min(max(total // 16, 256 * 1024**2), total // 4)
+        reserve = max(total // 16, _BROKER_BYTES + (workers + 1) * _WORKER_BYTES)
     return MemoryGrant(max(0, min(total, available) - reserve), available, source)
 
 

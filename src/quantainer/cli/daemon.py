@@ -47,6 +47,7 @@ log = logging.getLogger("quantainer")
 HOST_SOCKET = "broker.sock"
 _PRUNE_SECONDS = 60.0
 _CHECKPOINT_SECONDS = 1.0
+_LITTLE_MEMORY = 64 * 1024**2
 
 
 class Daemon:
@@ -56,7 +57,10 @@ class Daemon:
         self._resolved = resolved
         self._settings = settings = resolved.values
         self._cpu = cpu_grant(settings.threads)
-        self._memory = memory_grant(settings.memory_limit, settings.memory_reserve)
+        self._workers = settings.workers or self._cpu.threads
+        self._memory = memory_grant(
+            settings.memory_limit, settings.memory_reserve, workers=self._workers
+        )
         self._runtime = Path(settings.runtime_dir)
         self._stopping = asyncio.Event()
         _warn(self._cpu, self._memory)
@@ -71,7 +75,7 @@ class Daemon:
             settings.job_timeout,
         )
         self._pool = Pool(
-            settings.workers or self._cpu.threads,
+            self._workers,
             self._worker_setup(),
             worker_environment(self._cpu.threads, os.environ),
             self._driver.dispatch,
@@ -84,8 +88,7 @@ class Daemon:
         self._tasks: list[asyncio.Task[None]] = []
 
     def _queue(self) -> FairQueue:
-        workers = self._settings.workers or self._cpu.threads
-        capacity = Resources(workers, self._memory.limit_bytes)
+        capacity = Resources(self._workers, self._memory.limit_bytes)
         return FairQueue(capacity, QueueBounds(total=self._settings.queue_length))
 
     def _worker_setup(self) -> dict[str, Any]:
@@ -260,6 +263,8 @@ class Daemon:
 def _warn(cpu: CpuGrant, memory: MemoryGrant) -> None:
     log.info("threads: %d (%s)", cpu.threads, cpu.source)
     log.info("memory for jobs: %d MiB (%s)", memory.limit_bytes >> 20, memory.source)
+    if memory.limit_bytes < _LITTLE_MEMORY:
+        log.warning("hardly any memory is left for jobs: raise the limit of this node")
     for warning in cpu.warnings:
         log.warning("%s", warning)
 
