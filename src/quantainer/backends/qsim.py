@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
@@ -45,6 +46,7 @@ __all__ = ["ADVERTISED_SHOTS", "Qsim", "provide"]
 
 ADVERTISED_SHOTS = 100_000
 _KEPT_BYTES = 64 << 20
+_log = logging.getLogger(__name__)
 _CLIFFORD_WIDTH_MAX = 10_000
 _PROGRAM_OPERATION_BYTES = 300
 
@@ -101,10 +103,13 @@ class Qsim:
             QuantainerError: ``no_measurement``, ``unsupported_circuit``, ``invalid_option`` or
                 ``out_of_memory``.
         """
+        return self._plan(pub, options, limits, frozenset())
+
+    def _plan(self, pub: Pub, options: Options, limits: Limits, without: frozenset[str]) -> Plan:
         program = self._program(pub)
         if not pub.observables:
             _check_sampling(pub, program)
-        offered = self._catalogue.offered
+        offered = {n: e for n, e in self._catalogue.offered.items() if n not in without}
 
         def refusal(engine: str, method: Method) -> str | None:
             return offered[engine].refuses(program, method)
@@ -115,11 +120,45 @@ class Qsim:
     def run(self, pub: Pub, plan: Plan, options: Options, seed: int, threads: int) -> PubResult:
         """Run a planned pub. Row ``r`` of the parameters runs with ``member(seed, r)``.
 
+        An engine that fails, in its self-test or on this circuit, is passed over for the next one,
+        and the result says so; not if the submitter named the engine.
+
         Raises:
-            QuantainerError: ``truncation`` if an approximation is worse than the options allow.
+            QuantainerError: ``truncation`` if an approximation is worse than the options allow;
+                ``backend_failed`` if the named engine, or all, failed.
         """
+        failed: dict[str, str] = {}
+        limits = Limits(max(plan.memory_bytes, 1 << 30), threads)
+        while True:
+            fault = self._unsound(plan.engine)
+            if fault is None:
+                try:
+                    return self._run(pub, plan, options, seed, threads, failed)
+                except (QuantainerError, MemoryError, KeyboardInterrupt, SystemExit):
+                    raise
+                except BaseException as error:  # a panic in Rust is no Exception
+                    fault = f"{type(error).__name__}: {error}"
+                    _log.warning("engine %s failed: %s", plan.engine, fault)
+            failed[plan.engine] = fault
+            if options.engine is not None:
+                raise QuantainerError("backend_failed", f"Engine {plan.engine} failed: {fault}")
+            plan = self._plan(pub, options, limits, frozenset(failed))
+
+    def _unsound(self, engine: str) -> str | None:
+        if self._catalogue.ready(engine) is not None:
+            return None
+        return self._catalogue.dropped[engine]
+
+    def _run(
+        self,
+        pub: Pub,
+        plan: Plan,
+        options: Options,
+        seed: int,
+        threads: int,
+        failed: dict[str, str],
+    ) -> PubResult:
         program = self._program(pub)
-        plan, notes = self._sound(pub, plan, options, threads)
         work = _Work(self, pub, program, plan, threads)
         evs: NDArray[np.float64] | None = None
         stds: NDArray[np.float64] | None = None
@@ -130,6 +169,7 @@ class Qsim:
             samples = work.samples(seed)
         if work.truncation is not None and work.truncation > options.truncation_max:
             raise _truncated(work.truncation, options.truncation_max)
+        passed_over = [f"engine {name} was passed over: {why}" for name, why in failed.items()]
         metadata: dict[str, Any] = {
             "method": plan.method,
             "engine": plan.engine,
@@ -140,21 +180,9 @@ class Qsim:
             "threads": threads,
             "truncation_error": work.truncation,
             "bit_order": "qiskit",
-            "notes": [*pub.circuit.notes, *notes, *_unwritten_notes(pub, program)],
+            "notes": [*pub.circuit.notes, *passed_over, *_unwritten_notes(pub, program)],
         }
         return PubResult(samples=samples, evs=evs, stds=stds, metadata=metadata)
-
-    def _sound(
-        self, pub: Pub, plan: Plan, options: Options, threads: int
-    ) -> tuple[Plan, list[str]]:
-        """Return the plan, or another within the same memory if its engine fails its self-test."""
-        notes: list[str] = []
-        limits = Limits(max(plan.memory_bytes, 1 << 30), threads)
-        while self._catalogue.ready(plan.engine) is None:
-            why = self._catalogue.dropped[plan.engine]
-            notes.append(f"engine {plan.engine} is not offered ({why})")
-            plan = self.plan(pub, options, limits)
-        return plan, notes
 
     def _program(self, pub: Pub) -> Program:
         operators = observables_of(pub.observables)

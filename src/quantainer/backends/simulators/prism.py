@@ -23,16 +23,30 @@ if TYPE_CHECKING:
 
 __all__ = ["Prism"]
 
-_CLIFFORD = frozenset(
-    {"x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cy", "cz", "swap", "iswap"}
-)
+_CLIFFORD = frozenset({"x", "y", "z", "h", "s", "sdg", "sx", "sxdg", "cx", "cz", "swap"})
 _EIGHTHS = frozenset({"rz", "p", "rx", "ry"})  # fine where the angle is a multiple of π/4
 _NAMES: dict[Method, frozenset[str]] = {
     "stabilizer": _CLIFFORD,
     "near_clifford": _CLIFFORD | {"t", "tdg"} | _EIGHTHS,
     "statevector": _CLIFFORD
     | _EIGHTHS
-    | {"t", "tdg", "u", "rxx", "ryy", "rzz", "ch", "crx", "cry", "crz", "cp", "ccx", "cswap"},
+    | {
+        "cy",
+        "iswap",
+        "t",
+        "tdg",
+        "u",
+        "rxx",
+        "ryy",
+        "rzz",
+        "ch",
+        "crx",
+        "cry",
+        "crz",
+        "cp",
+        "ccx",
+        "cswap",
+    },
 }
 _T_GATES_MAX = 20
 _SPELLING = {"cp": "cphase"}
