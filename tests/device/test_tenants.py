@@ -382,3 +382,79 @@ socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET).connect({str(broker.socket)
         [sys.executable, "-c", script], capture_output=True, text=True, timeout=60, check=False
     )
     assert "PermissionError" in done.stderr
+
+
+# Pause and stop with work under way
+
+
+@contextmanager
+def leased(broker: Broker, name: str) -> Iterator[Container]:
+    container = Container(name, broker.home / "run" / "dev" / "qvm.sock")
+    try:
+        with channel_to(broker) as channel:
+            request = {"container": name, "pid": container.pid, "anchor": "pidns"}
+            channel.round_trip("lease.open", request, None, 30)
+        yield container
+    finally:
+        container.stop()
+
+
+def await_state(broker: Broker, job: str, *states: str) -> str:
+    deadline = time.monotonic() + 60
+    while time.monotonic() < deadline:
+        state = json.loads(broker("jobs", "show", job, "--json").stdout)["state"]
+        if state in states:
+            return str(state)
+        time.sleep(0.02)
+    raise AssertionError(f"job {job} is not {states}: {broker.log()}")
+
+
+@ROOT
+def test_running_work_is_frozen_with_its_container_and_others_run(
+    make_broker: Callable[..., Broker],
+) -> None:
+    broker = make_broker(workers="1")
+    long = repr(programs.dense(24, 60))
+    with leased(broker, "sleeper") as container, channel_to(broker) as channel:
+        job = container(f"connection.submit({long}, shots=4, seed=1).id")
+        await_state(broker, job, "RUNNING")
+        channel.round_trip("lease.pause", {"container": "sleeper"}, None, 30)
+        assert await_state(broker, job, "PAUSED") == "PAUSED"
+        with Connection(str(broker.socket)) as host:
+            assert host.run(programs.FLIPPED, shots=4).counts() == {"01": 4}
+        assert await_state(broker, job, "PAUSED") == "PAUSED"
+        channel.round_trip("lease.unpause", {"container": "sleeper"}, None, 30)
+        assert container(f"connection.wait({job!r}, 120)")["state"] == "DONE"
+        assert len(container(f"connection.result({job!r}).counts()")) <= 4
+
+
+@ROOT
+def test_a_stopping_container_drains_what_runs_and_cancels_what_waits(
+    make_broker: Callable[..., Broker],
+) -> None:
+    broker = make_broker(workers="1", stop_grace="60")
+    long = repr(programs.dense(24, 40))
+    with leased(broker, "leaver") as container, channel_to(broker) as channel:
+        running = container(f"connection.submit({long}, shots=4).id")
+        await_state(broker, running, "RUNNING")
+        waiting = container(f"connection.submit({BELL}, shots=4).id")
+        channel.round_trip("lease.close", {"container": "leaver"}, None, 100)
+        assert await_state(broker, running, "DONE", "CANCELLED") == "DONE"
+        assert await_state(broker, waiting, "DONE", "CANCELLED") == "CANCELLED"
+        result = json.loads(broker("jobs", "result", running, "--json").stdout)
+        assert sum(result["counts"].values()) == 4
+
+
+@ROOT
+def test_what_does_not_end_within_the_grace_period_is_ended(
+    make_broker: Callable[..., Broker],
+) -> None:
+    broker = make_broker(workers="1", stop_grace="0.5")
+    long = repr(programs.dense(24, 400))
+    with leased(broker, "dawdler") as container, channel_to(broker) as channel:
+        job = container(f"connection.submit({long}, shots=4).id")
+        await_state(broker, job, "RUNNING")
+        channel.round_trip("lease.close", {"container": "dawdler"}, None, 100)
+        assert await_state(broker, job, "CANCELLED") == "CANCELLED"
+        with Connection(str(broker.socket)) as host:
+            assert host.run(programs.FLIPPED, shots=4).counts() == {"01": 4}
