@@ -20,6 +20,7 @@ from quantainer.broker.requests import Submission, parse
 from quantainer.broker.workers import Pool
 from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Lease
+from quantainer.core.seed import MAX_SEED
 from quantainer.core.settings import Settings
 from quantainer.core.target import TargetFacts
 from quantainer_client.errors import QuantainerError
@@ -199,13 +200,16 @@ class Intake:
         lease = self._lease(session)
         admit_submission(lease, request.backend, self._targets)
         admit_job(lease, plan, self._node)
-        seed = secrets.randbits(63) if request.seed is None else request.seed
+        entropy = secrets.token_bytes(20)
+        seed = request.seed
+        if seed is None:
+            seed = int.from_bytes(entropy[12:], "little") & MAX_SEED
         return Job(
-            id=secrets.token_hex(12),
+            id=entropy[:12].hex(),
             lease=lease.id,
             tenant=lease.tenant,
             backend=request.backend,
-            shots=request.shots,
+            shots=plan.shots,
             request={**_kept(message), "seed": seed},
             payload_digest=digest,
             priority=request.priority,
