@@ -30,7 +30,7 @@ MUST_RUN = {
     "dense": {("aer", "statevector"), ("aer", "mps"), ("aer", "density_matrix")},
     "clifford": {("stim", "stabilizer"), ("aer", "statevector")},
     "near_clifford": {("aer", "statevector")},
-    "feed_forward": {("aer", "trajectories")},
+    "feed_forward": {("aer", "trajectories"), ("numpy", "trajectories")},
     "clifford_feed_forward": {("stim", "stabilizer"), ("aer", "trajectories")},
 }
 FAST = {

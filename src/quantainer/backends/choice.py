@@ -153,7 +153,7 @@ def _candidates(
     for method in METHODS:
         if options.method not in (None, method):
             continue
-        unfit = _unfit(need, method, asked=options.method is not None)
+        unfit = _unfit(need, method, options)
         if unfit is not None:
             reasons[f"method {method}"] = unfit
             continue
@@ -189,8 +189,9 @@ def _precisions(
 _ALWAYS_EXACT = frozenset({"stabilizer", "near_clifford"})  # integers: no precision to choose
 
 
-def _unfit(need: Need, method: Method, *, asked: bool) -> str | None:
-    """Return why a method does not suit; some reasons do not hold if it was asked for."""
+def _unfit(need: Need, method: Method, options: Options) -> str | None:
+    """Return why a method does not suit; some reasons do not hold if something was asked for."""
+    asked = options.method is not None or options.engine is not None
     on_the_way = "the circuit measures, resets or decides on the way"
     reasons: dict[Method, tuple[tuple[bool, str], ...]] = {
         "stabilizer": (
@@ -206,7 +207,7 @@ def _unfit(need: Need, method: Method, *, asked: bool) -> str | None:
         ),
         "statevector": ((not need.terminal, f"{on_the_way}: see trajectories"),),
         "mps": ((not need.terminal, f"{on_the_way}: see trajectories"),),
-        "density_matrix": ((not asked, "nothing is noisy"),),
+        "density_matrix": ((options.method is None, "nothing is noisy"),),
         "trajectories": ((need.terminal and not asked, "all measurements are at the end"),),
     }
     return next((reason for holds, reason in reasons[method] if holds), None)

@@ -43,6 +43,7 @@ class Footprint:
 _STATE_COPIES: dict[tuple[str, Precision], float] = {
     ("lightning", "single"): 3.05,
     ("lightning", "double"): 2.05,
+    ("numpy", "double"): 3.05,
 }
 _COPIES = 1.05
 _OPERATION_BYTES = 1200
@@ -56,7 +57,7 @@ def peak_bytes(
     state = _state_bytes(method, precision, footprint, bond_limit)
     if method in ("statevector", "density_matrix", "trajectories"):
         copies = _STATE_COPIES.get((engine, precision), _COPIES)
-        if method == "trajectories" and engine == "lightning":
+        if method == "trajectories" and engine in ("lightning", "numpy"):
             copies += footprint.branches  # each waiting branch holds its state
         state = int(state * copies)
     bits = 2 * footprint.clbits + 2 * footprint.qubits + 96

@@ -67,6 +67,11 @@ class Qsim:
         self._programs: Recent[Program] = Recent(_KEPT_BYTES)
         self._prepared: Recent[Prepared] = Recent(_KEPT_BYTES)
 
+    @property
+    def engines(self) -> frozenset[str]:
+        """Names of the engines that are offered."""
+        return frozenset(self._catalogue.offered)
+
     def target(self, limits: Limits) -> TargetFacts:
         """Return the facts; ``qubits`` is the dense width that runs ``ADVERTISED_SHOTS`` shots."""
         return TargetFacts(

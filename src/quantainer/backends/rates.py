@@ -27,12 +27,13 @@ _DENSE: dict[tuple[str, Precision], tuple[float, ...]] = {
     ("lightning", "single"): (0.3, 0.6, 4.6, 64, 600, 3800, 16900),
     ("lightning", "double"): (0.35, 0.8, 7.2, 130, 1200, 7500, 33000),
     ("prism", "double"): (0.5, 0.6, 5.2, 80, 390, 1850, 8100),
+    ("numpy", "double"): (8.0, 15, 500, 10000, 45000, 2e5, 8e5),
     ("aer", "single"): (3.0, 7.0, 55, 660, 2900, 12500, 52000),
     ("aer", "double"): (3.0, 6.7, 50, 600, 2600, 11000, 46000),
 }
-_SINGLE_THREADED = frozenset({"lightning"})
+_SINGLE_THREADED = frozenset({"lightning", "numpy"})
 # A circuit with feed-forward, as a multiple of one run of its gates, for each shot.
-_PER_SHOT = {"panta": 0.05, "lightning": 0.15, "aer": 2.0}
+_PER_SHOT = {"panta": 0.05, "lightning": 0.1, "numpy": 0.1, "aer": 2.0}
 _PER_BOND_CUBED = {"qevedo": 0.5e-9, "panta": 2e-9, "aer": 6e-9}
 _MPS_START = {"qevedo": 1e-3, "panta": 3e-3, "aer": 6e-2}
 

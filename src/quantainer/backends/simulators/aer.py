@@ -15,6 +15,7 @@ import numpy as np
 
 from quantainer.backends.simulators.gates import matrix_of
 from quantainer.backends.simulators.program import (
+    Assign,
     Branch,
     Gate,
     Measure,
@@ -66,7 +67,9 @@ class Aer:
         import_module("qiskit_aer")
 
     def refuses(self, program: Program, method: Method) -> str | None:
-        """Refuse methods that do not fit; control flow of every kind runs."""
+        """Refuse methods that do not fit, and run-time variables, on which Aer 0.18 fails."""
+        if program.body is not None and any(map(_assigns, program.body)):
+            return "it assigns run-time variables"
         if method == "stabilizer" and not _only(program, _CLIFFORD_BASIS):
             return "its stabilizer method knows only named Clifford gates"
         return None
@@ -249,6 +252,17 @@ def _check_widths(program: Program) -> None:
             needed=widest,
             hint="Split the register, or write the condition as a comparison with a constant.",
         )
+
+
+def _assigns(operation: Operation) -> bool:
+    match operation:
+        case Assign():
+            return True
+        case Branch():
+            return any(map(_assigns, (*operation.then, *operation.otherwise)))
+        case Repeat():
+            return any(map(_assigns, operation.body))
+    return False
 
 
 def _truncation(metadata: dict[str, Any]) -> float:

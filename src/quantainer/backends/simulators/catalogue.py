@@ -22,6 +22,7 @@ ADAPTERS: dict[str, str] = {
     "panta": "panta:Panta",
     "prism": "prism:Prism",
     "qevedo": "qevedo:Qevedo",
+    "numpy": "dense:Numpy",
 }
 _log = logging.getLogger(__name__)
 

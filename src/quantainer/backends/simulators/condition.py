@@ -11,16 +11,17 @@ from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
-    from qiskit.circuit import Clbit
+    pass
 
-__all__ = ["Condition", "Evaluate", "NotFlatError", "condition_of", "value_of"]
+__all__ = ["Condition", "Evaluate", "NotFlatError", "condition_of", "place_of", "value_of"]
 
 Evaluate = Callable[[int], int]
-Bits = Mapping["Clbit", int]
+Bits = Mapping[Any, "int | tuple[int, ...]"]
+"""Classical bit to its index in the memory, and run-time variable (by its UUID) to its bits."""
 
 
 class NotFlatError(Exception):
-    """The expression uses something beyond classical bits: a run-time variable, a duration, …"""
+    """The expression uses something beyond bits and unsigned integers: a duration, a float, …"""
 
 
 @dataclass(frozen=True, slots=True)
@@ -79,12 +80,26 @@ def value_of(target: Any, bits: Bits) -> tuple[Evaluate, frozenset[int]]:
     return _expression(target, bits)
 
 
+def place_of(node: Any, bits: Bits) -> tuple[int, ...]:
+    """Return the bits of a variable, register or bit, lowest first.
+
+    Raises:
+        NotFlatError: If it has no place in the memory.
+    """
+    if not node.standalone:
+        return _indices(node.var, bits)
+    found = bits.get(node.var)
+    if not isinstance(found, tuple):
+        raise NotFlatError(f"the run-time variable {node.name}")
+    return found
+
+
 def _indices(target: Any, bits: Bits) -> tuple[int, ...]:
     members = list(target) if hasattr(target, "size") else [target]
-    try:
-        return tuple(bits[bit] for bit in members)
-    except KeyError:
-        raise NotFlatError("a bit outside the circuit") from None
+    found = tuple(bits.get(bit) for bit in members)
+    if not all(isinstance(index, int) for index in found):
+        raise NotFlatError("a bit outside the circuit")
+    return found  # type: ignore[return-value]
 
 
 def _gather(indices: tuple[int, ...]) -> Evaluate:
@@ -162,9 +177,7 @@ def _expression(node: Any, bits: Bits) -> tuple[Evaluate, frozenset[int]]:
     from qiskit.circuit.classical import expr
 
     if isinstance(node, expr.Var):
-        if node.standalone:
-            raise NotFlatError(f"the run-time variable {node.name}")
-        indices = _indices(node.var, bits)
+        indices = place_of(node, bits)
         return _gather(indices), frozenset(indices)
     if isinstance(node, expr.Value):
         return _constant(node.value)

@@ -19,7 +19,7 @@ import numpy as np
 from quantainer.backends.simulators.branching import sample_branches
 from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Gate, Program
-from quantainer.backends.simulators.shots import generator
+from quantainer.backends.simulators.shots import bits_of_states, drawn, generator
 from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
 from quantainer.core.seed import derive
 
@@ -103,14 +103,9 @@ class _Prepared:
         del threads
         readout = self._program.readout
         assert readout is not None
-        state = self._state()  # the measurement refers to it
-        measure = getattr(_native(), f"Measurements{self._kind}")(state)
-        width = self._program.qubits
-        # The first wire is the highest bit: columns come out with the first measured qubit lowest.
-        wires = [width - 1 - qubit for qubit in reversed(readout.qubits)]
-        weights = np.asarray(measure.probs(wires), dtype=np.float64)
-        chosen = _drawn(weights, shots, generator(seed, "lightning"))
-        return Samples(readout.pack(_bits(chosen, len(readout.qubits))))
+        weights = _weights(self._state(), readout.qubits, self._program.qubits, self._kind)
+        chosen = drawn(weights, shots, generator(seed, "lightning"))
+        return Samples(readout.pack(bits_of_states(chosen, len(readout.qubits))))
 
     def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
         """Return the state's own values."""
@@ -150,6 +145,8 @@ class _Branches:
 class _State:
     """A state vector that can be measured and copied."""
 
+    samples = True
+
     def __init__(self, qubits: int, kind: str) -> None:
         self._qubits = qubits
         self._kind = kind
@@ -176,6 +173,15 @@ class _State:
         probability = float(one / (zero + one))
         tiny = 1e-6 if self._kind == "C64" else 1e-13
         return 0.0 if probability < tiny else 1.0 if probability > 1 - tiny else probability
+
+    def sample(
+        self, qubits: tuple[int, ...], count: int, random: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """Measure without collapse."""
+        distinct = sorted(set(qubits))
+        weights = _weights(self._state, distinct, self._qubits, self._kind)
+        bits = bits_of_states(drawn(weights, count, random), len(distinct))
+        return bits[:, [distinct.index(qubit) for qubit in qubits]]
 
     def collapse(self, qubit: int, value: bool) -> None:
         """Project on an outcome."""
@@ -210,20 +216,11 @@ def _apply(state: Any, words: tuple[tuple[Any, Any, Any], ...], qubits: int, kin
             state.applyMatrix(np.ascontiguousarray(what, dtype=dtype), wires, False)
 
 
-def _drawn(
-    weights: NDArray[np.float64], shots: int, random: np.random.Generator
-) -> NDArray[np.uint64]:
-    """Draw indices by inverting the cumulated weights."""
-    cumulated = np.cumsum(weights)
-    points = random.random(shots) * cumulated[-1]
-    drawn: NDArray[np.uint64] = np.searchsorted(cumulated, points, side="right").astype(np.uint64)
-    return drawn
-
-
-def _bits(states: NDArray[np.uint64], width: int) -> NDArray[np.uint8]:
-    """Return the lowest ``width`` bits of each number, ``uint8[numbers, width]``."""
-    octets = states.astype("<u8").view(np.uint8).reshape(-1, 8)
-    return np.unpackbits(octets, axis=1, bitorder="little", count=width)
+def _weights(state: Any, qubits: Sequence[int], width: int, kind: str) -> NDArray[np.floating]:
+    """Return the probabilities of some qubits, the first of them the lowest bit of the index."""
+    measure = getattr(_native(), f"Measurements{kind}")(state)
+    # lightning takes the first wire for the highest bit.
+    return np.asarray(measure.probs([width - 1 - qubit for qubit in reversed(qubits)]))
 
 
 def _native() -> Any:

@@ -12,8 +12,15 @@ from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
-from quantainer.backends.simulators.condition import Condition, NotFlatError, condition_of, value_of
+from quantainer.backends.simulators.condition import (
+    Condition,
+    NotFlatError,
+    condition_of,
+    place_of,
+    value_of,
+)
 from quantainer.backends.simulators.program import (
+    Assign,
     Branch,
     Gate,
     Measure,
@@ -61,7 +68,7 @@ def lower(circuit: QuantumCircuit, parameters: tuple[str, ...] = ()) -> Program:
         clbits=circuit.num_clbits,
         body=tuple(_moved(gates, place)),
         readout=Readout.of(circuit.num_clbits, final),
-        written=frozenset(walk.written),
+        written=frozenset(bit for bit in walk.written if bit < circuit.num_clbits),
         source=circuit,
         parameters=parameters,
     )
@@ -158,7 +165,7 @@ def _flowing(
         clbits=circuit.num_clbits,
         body=tuple(_moved(operations, place)),
         readout=None,
-        written=frozenset(written),
+        written=frozenset(bit for bit in written if bit < circuit.num_clbits),
         source=circuit,
         parameters=parameters,
     )
@@ -172,9 +179,12 @@ class _Walk:
     used: set[int] = field(default_factory=set)
     reset: set[int] = field(default_factory=set)
     count: int = 0
+    width: int = 0
+    variables: dict[Any, tuple[int, ...]] = field(default_factory=dict)
     opened: dict[int, tuple[Any, QuantumCircuit]] = field(default_factory=dict)
 
     def circuit(self, circuit: QuantumCircuit) -> Iterator[Operation]:
+        self.width = circuit.num_clbits
         yield from self.block(
             circuit, tuple(range(circuit.num_qubits)), tuple(range(circuit.num_clbits))
         )
@@ -184,7 +194,10 @@ class _Walk:
     ) -> Iterator[Operation]:
         """Yield the operations of a block whose bits are those of the whole circuit."""
         qubit_of = dict(zip(circuit.qubits, qubits, strict=True))
-        clbit_of = dict(zip(circuit.clbits, clbits, strict=True))
+        for variable in circuit.iter_declared_vars():
+            self._declare(variable)
+        clbit_of: dict[Any, Any] = dict(zip(circuit.clbits, clbits, strict=True))
+        clbit_of |= self.variables
         for instruction in circuit.data:
             name = instruction.name
             targets = tuple([qubit_of[qubit] for qubit in instruction.qubits])
@@ -199,6 +212,8 @@ class _Walk:
                     yield Reset(targets[0])
             elif name in _SILENT and not instruction.is_controlled_gate():
                 continue
+            elif name == "store":
+                yield self._store(instruction.operation, clbit_of)
             elif instruction.is_control_flow():
                 yield from self._flow(instruction, targets, clbit_of)
             else:
@@ -214,6 +229,24 @@ class _Walk:
         self._counted()
         self.written.add(clbit)
         return Measure(qubit, clbit)
+
+    def _declare(self, variable: Any) -> None:
+        """Give a run-time variable bits of the memory behind those before it."""
+        kind = variable.type.kind.__name__
+        size = 1 if kind == "Bool" else variable.type.width if kind == "Uint" else 0
+        if size == 0:
+            raise NotFlatError(f"a variable of type {variable.type}")
+        self.variables[variable.var] = tuple(range(self.width, self.width + size))
+        self.width += size
+
+    def _store(self, operation: Any, bits: dict[Any, Any]) -> Assign:
+        if not hasattr(operation.lvalue, "standalone"):
+            raise NotFlatError("an assignment to a part of a value")
+        target = place_of(operation.lvalue, bits)
+        evaluate, _ = value_of(operation.rvalue, bits)
+        self._counted()
+        self.written.update(target)
+        return Assign(target, evaluate)
 
     def _counted(self) -> None:
         self.count += 1
@@ -232,7 +265,7 @@ class _Walk:
         if operation.name == "unitary" and operation.num_qubits <= _MATRIX_QUBITS:
             yield self._gate(Gate("unitary", qubits, (), operation.to_matrix()))
             return
-        if operation.name in ("store", "break_loop", "continue_loop"):
+        if operation.name in ("break_loop", "continue_loop"):
             raise NotFlatError(operation.name)
         known = self.opened.get(id(operation))
         definition = known[1] if known else _opened(operation)
@@ -315,6 +348,7 @@ class _Walk:
         if first is False:
             return
         self.written.update(bits)  # a later round sees what this one measured
+        self.written.update(*self.variables.values())
         self.used.update(qubits)
         yield Repeat(condition, tuple(self.block(operation.blocks[0], qubits, bits)))
 
@@ -413,6 +447,8 @@ def _moved(operations: Iterable[Operation], place: dict[int, int]) -> Iterator[A
             case Gate():
                 qubits = tuple([place[qubit] for qubit in operation.qubits])
                 yield operation._replace(qubits=qubits)
+            case Assign():
+                yield operation
             case Measure():
                 yield Measure(place[operation.qubit], operation.clbit)
             case Reset():

@@ -15,6 +15,7 @@ import numpy as np
 
 from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import (
+    Assign,
     Branch,
     Gate,
     Measure,
@@ -165,7 +166,7 @@ def _circuit(qubits: int, body: Iterable[Operation], widest: int) -> Any:
                     _circuit(qubits, operation.then, widest),
                     _circuit(qubits, operation.otherwise, widest) if operation.otherwise else None,
                 )
-            case Repeat():
+            case Repeat() | Assign():
                 raise AssertionError("refused")
     return circuit
 
@@ -181,8 +182,8 @@ def _place(circuit: Any, gate: Gate) -> None:
 
 def _unplain(body: Iterable[Operation]) -> str | None:
     for operation in body:
-        if isinstance(operation, Repeat):
-            return "it has loops that depend on measured bits"
+        if isinstance(operation, Repeat | Assign):
+            return "it has loops or variables that depend on measured bits"
         if isinstance(operation, Branch):
             tests = operation.condition.tests
             if tests is None or len(tests) > _CONDITION_BITS:

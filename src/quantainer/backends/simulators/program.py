@@ -6,10 +6,13 @@ or a matrix; measurements at the end are taken out and become the :class:`Readou
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, NamedTuple
 
 import numpy as np
+
+from quantainer.backends.simulators.shots import bits_of_states
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -17,7 +20,17 @@ if TYPE_CHECKING:
 
     from quantainer.backends.simulators.condition import Condition
 
-__all__ = ["Branch", "Gate", "Measure", "Operation", "Program", "Readout", "Repeat", "Reset"]
+__all__ = [
+    "Assign",
+    "Branch",
+    "Gate",
+    "Measure",
+    "Operation",
+    "Program",
+    "Readout",
+    "Repeat",
+    "Reset",
+]
 
 
 class Gate(NamedTuple):
@@ -45,6 +58,13 @@ class Reset(NamedTuple):
     qubit: int
 
 
+class Assign(NamedTuple):
+    """A value computed from the classical memory and written into some of its bits."""
+
+    bits: tuple[int, ...]
+    evaluate: Callable[[int], int]
+
+
 class Branch(NamedTuple):
     """One of two bodies, by the measured bits."""
 
@@ -60,7 +80,7 @@ class Repeat(NamedTuple):
     body: tuple[Operation, ...]
 
 
-Operation = Gate | Measure | Reset | Branch | Repeat
+Operation = Gate | Measure | Reset | Assign | Branch | Repeat
 
 
 @dataclass(frozen=True, slots=True)
@@ -103,11 +123,7 @@ class Readout:
 
     def pack_states(self, states: NDArray[np.uint64]) -> NDArray[np.uint8]:
         """Return packed shots from basis states of all qubits: bit ``q`` of each is qubit ``q``."""
-        octets = states.astype("<u8").view(np.uint8).reshape(-1, 8)
-        bits = np.unpackbits(
-            octets, axis=1, bitorder="little", count=max(self.qubits, default=0) + 1
-        )
-        return self.pack(bits[:, self.qubits])
+        return self.pack(bits_of_states(states, max(self.qubits, default=0) + 1)[:, self.qubits])
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -117,7 +133,7 @@ class Program:
     Attributes:
         qubits: Number of qubits left.
         origin: For each of them, its index in the circuit.
-        clbits: Number of classical bits of the circuit.
+        clbits: Number of classical bits of the circuit; run-time variables lie behind them.
         body: Operations; ``None`` if the circuit uses control flow that only Qiskit's own form
         holds.
         readout: The measurement at the end; ``None`` if measurements happen on the way.

@@ -12,7 +12,7 @@ from quantainer.core.seed import derive
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["bits_of_strings", "from_counts", "generator"]
+__all__ = ["bits_of_states", "bits_of_strings", "drawn", "from_counts", "generator"]
 
 
 def generator(seed: int, purpose: str) -> np.random.Generator:
@@ -39,6 +39,22 @@ def bits_of_strings(counts: dict[str, int], seed: int) -> NDArray[np.uint8]:
     keys = sorted(counts)
     text = np.frombuffer("".join(keys).encode(), dtype=np.uint8).reshape(len(keys), -1)
     return (text[:, ::-1] - ord("0"))[_shuffled([counts[key] for key in keys], seed)]
+
+
+def bits_of_states(states: NDArray[np.uint64], width: int) -> NDArray[np.uint8]:
+    """Return the lowest ``width`` bits of each number, ``uint8[numbers, width]``, bit 0 first."""
+    octets = states.astype("<u8").view(np.uint8).reshape(-1, 8)
+    return np.unpackbits(octets, axis=1, bitorder="little", count=width)
+
+
+def drawn(
+    weights: NDArray[np.floating], shots: int, random: np.random.Generator
+) -> NDArray[np.uint64]:
+    """Draw indices by inverting the cumulated weights."""
+    cumulated = np.cumsum(weights, dtype=np.float64)
+    points = random.random(shots) * cumulated[-1]
+    chosen: NDArray[np.uint64] = np.searchsorted(cumulated, points, "right").astype(np.uint64)
+    return chosen
 
 
 def _shuffled(counts: list[int], seed: int) -> NDArray[np.intp]:

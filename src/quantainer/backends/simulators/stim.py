@@ -108,7 +108,7 @@ class _Writer:
                 self.record_of[operation.clbit] = self.records - 1
             elif isinstance(operation, Reset):
                 lines.append(f"R {operation.qubit}")
-            elif isinstance(operation, Repeat) or not self._feedback(operation):
+            elif not isinstance(operation, Branch) or not self._feedback(operation):
                 return False
         return True
 
@@ -193,6 +193,8 @@ class _Branches:
 class _Tableau:
     """A stabilizer state."""
 
+    samples = False
+
     def __init__(self, qubits: int, simulator: Any = None) -> None:
         self._simulator = simulator or import_module("stim").TableauSimulator()
         self._simulator.set_num_qubits(qubits)
@@ -211,6 +213,12 @@ class _Tableau:
     def probability_of_one(self, qubit: int) -> float:
         """Return 0, ½ or 1."""
         return float(1 - self._simulator.peek_z(qubit)) / 2
+
+    def sample(
+        self, qubits: tuple[int, ...], count: int, random: np.random.Generator
+    ) -> NDArray[np.uint8]:
+        """Never called: measurements at the end are taken one by one."""
+        raise NotImplementedError
 
     def collapse(self, qubit: int, value: bool) -> None:
         """Project on an outcome."""
