@@ -55,7 +55,8 @@ def generate(
     if form is not None:
         chosen = "json" if form is Form.json else "yaml"
     try:
-        spec = cdi.specification(backends, cdi.Places.install(Path(settings.runtime_dir)))
+        places = cdi.Places.install(Path(settings.runtime_dir))
+        spec = cdi.specification(backends, places, settings.nodes)
         if output == Path("-"):
             typer.echo(cdi.dump(spec, chosen or "yaml"), nl=False)
             return

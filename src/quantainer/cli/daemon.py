@@ -33,7 +33,7 @@ from quantainer.core.capacity import Capacity
 from quantainer.core.lease import Lease
 from quantainer.core.lifecycle import Lifecycle
 from quantainer.core.settings import Resolved, Settings
-from quantainer.device import cdi
+from quantainer.device import cdi, nodes
 from quantainer.device.endpoint import Bounds, Endpoint
 from quantainer.device.identity import Peer
 from quantainer.device.leases import LeaseDesk
@@ -124,6 +124,8 @@ class Daemon:
     async def _start(self) -> None:
         self._pool.start()
         await self.broker.load_targets()
+        for problem in nodes.check(self._settings.nodes, self.broker.targets):
+            log.warning("device node %s: its containers will not start", problem)
         recovered = events.BrokerRestarted(
             leases=tuple(self._store.open_leases()),
             jobs=tuple(self._store.live_jobs()),

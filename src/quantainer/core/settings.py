@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import difflib
+import json
 import re
 from collections.abc import Mapping
 from dataclasses import dataclass
@@ -37,6 +38,16 @@ def parse_size(value: Any) -> Any:
     return int(float(number) * 1024 ** _POWER[unit])
 
 
+def parse_nodes(value: Any) -> Any:
+    """Turn the JSON text of an environment variable into a table.
+
+    Raises:
+        ValueError: If the text is not JSON.
+    """
+    return json.loads(value) if isinstance(value, str) else value
+
+
+Nodes = Annotated[dict[str, list[str]], BeforeValidator(parse_nodes)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -54,6 +65,7 @@ class Settings(BaseModel):
     state_dir: str = Field(description="Database and results.")
     cdi_dir: str = Field("/var/run/cdi", description="Where the CDI specification is written.")
     socket_group: str | None = Field(None, description="Group that may use the host socket.")
+    nodes: Nodes = Field(default_factory=dict, description="Device nodes by backend.")
 
     workers: Count | None = Field(None, description="Jobs that run at once.")
     threads: Count | None = Field(None, description="Threads of one job.")

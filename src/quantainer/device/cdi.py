@@ -1,8 +1,8 @@
 """The CDI specification: what an engine adds to a container that asks for a quantum device.
 
 Kind ``quantainer.dev/qpu``; one device a backend, ``qsim`` (the automatic simulator) and ``all``.
-A device is a mount of the socket's folder, the client package, and two OCI hooks; no device node
-and no secret.
+A device is a mount of the socket's folder, the client package, and two OCI hooks; device nodes only
+where the operator configured some, and no secret.
 """
 
 from __future__ import annotations
@@ -12,16 +12,17 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
+from types import MappingProxyType
 from typing import Any, Literal
 
 import yaml
 
 from quantainer.core.settings import Settings
-from quantainer.device import cdi_rules, guest, hook
+from quantainer.device import cdi_rules, guest, hook, nodes
 from quantainer_client.errors import QuantainerError
 
 __all__ = [
@@ -56,6 +57,7 @@ POSTSTOP_TIMEOUT_S = 60
 # Hooks run as root before the image's process: nothing of the image's environment may reach them.
 _HOOK_ENV = ["PATH=/usr/bin:/bin", "LC_ALL=C.UTF-8"]
 _BIND = ["bind", "ro", "nosuid", "nodev"]
+_NO_NODES: Mapping[str, Iterable[str]] = MappingProxyType({})
 
 
 @dataclass(frozen=True, slots=True)
@@ -92,17 +94,25 @@ def qualified(device: str) -> str:
     return f"{KIND}={device}"
 
 
-def specification(backends: Iterable[str], places: Places) -> dict[str, Any]:
+def specification(
+    backends: Iterable[str], places: Places, granted: Mapping[str, Iterable[str]] = _NO_NODES
+) -> dict[str, Any]:
     """Return the specification for these backends.
 
+    Args:
+        backends: Names.
+        places: Where the device's parts lie.
+        granted: Device nodes of each backend as configured.
+
     Raises:
-        QuantainerError: ``internal`` if it breaks a rule of CDI, so that it is never written.
+        QuantainerError: ``internal`` if it breaks a rule of CDI, so that it is never written;
+            ``invalid_option`` for text that is no device node.
     """
     spec: dict[str, Any] = {
         "cdiVersion": "",
         "kind": KIND,
         "devices": [
-            {"name": name, "containerEdits": {"hooks": [_create_hook(name, places)]}}
+            {"name": name, "containerEdits": _device_edits(name, places, granted)}
             for name in device_names(backends)
         ],
         "containerEdits": {
@@ -119,6 +129,14 @@ def specification(backends: Iterable[str], places: Places) -> dict[str, Any]:
     if found:
         raise QuantainerError("internal", f"The CDI specification is not valid: {found[0]}.")
     return spec
+
+
+def _device_edits(
+    device: str, places: Places, granted: Mapping[str, Iterable[str]]
+) -> dict[str, Any]:
+    found = nodes.edits(granted, device)
+    hooks = {"hooks": [_create_hook(device, places)]}
+    return {"deviceNodes": found, **hooks} if found else hooks
 
 
 def _create_hook(device: str, places: Places) -> dict[str, Any]:
@@ -156,7 +174,7 @@ def publish(settings: Settings, backends: Iterable[str]) -> Path:
     _refuse_to_displace(target, runtime)
     try:
         (runtime / "dev").mkdir(parents=True, exist_ok=True)
-        spec = specification(backends, Places.install(runtime))
+        spec = specification(backends, Places.install(runtime), settings.nodes)
         return write(spec, target)
     except OSError as error:
         raise _unwritable(error, target) from None
