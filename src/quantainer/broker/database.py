@@ -69,6 +69,8 @@ class Database:
         self.path = path
         self._lock = threading.RLock()
         with self.errors():
+            # SQLite gives its other files the permissions of this one.
+            os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
             self._connection = self._connect(durability)
             self._checkpoints = self._connect(durability)
             try:
@@ -107,10 +109,12 @@ class Database:
                     needed=version,
                     hint="Install that version again, or set state_dir to a new directory.",
                 )
-            for older in range(version, VERSION):
-                for statement in MIGRATIONS[older] if older else creation():
-                    self._connection.execute(statement)
-                self._connection.execute(f"PRAGMA user_version = {older + 1}")
+            steps = creation() if version == 0 else ()
+            for older in range(version or VERSION, VERSION):
+                steps = (*steps, *MIGRATIONS[older])
+            for statement in steps:
+                self._connection.execute(statement)
+            self._connection.execute(f"PRAGMA user_version = {VERSION}")
 
     @contextmanager
     def errors(self) -> Iterator[None]:

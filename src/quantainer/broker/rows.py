@@ -71,6 +71,7 @@ def lease_values(lease: Lease) -> dict[str, Any]:
         "image": lease.image,
         "annotations": encode(lease.annotations),
         "environment": encode(lease.environment),
+        "pid_namespace": lease.pid_namespace,
         "created_at": lease.created_at,
     }
 
@@ -89,5 +90,6 @@ def lease_from(row: Mapping[str, Any]) -> Lease:
         image=row["image"],
         annotations=json.loads(row["annotations"]),
         environment=json.loads(row["environment"]),
+        pid_namespace=row["pid_namespace"],
         created_at=row["created_at"],
     )

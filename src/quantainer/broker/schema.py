@@ -26,9 +26,16 @@ __all__ = [
     "results",
 ]
 
-VERSION = 1
+VERSION = 2
 
-MIGRATIONS: dict[int, tuple[str, ...]] = {}
+MIGRATIONS: dict[int, tuple[str, ...]] = {
+    1: (
+        "ALTER TABLE leases ADD COLUMN pid_namespace INTEGER",
+        "ALTER TABLE chunks ADD COLUMN header TEXT NOT NULL DEFAULT '[]'",
+        "CREATE INDEX IF NOT EXISTS lease_ages ON leases (created_at)",
+        "CREATE INDEX IF NOT EXISTS result_sizes ON results (size)",
+    ),
+}
 """From each older version, the statements that lead to the next one."""
 
 metadata = MetaData()
@@ -48,6 +55,7 @@ leases = Table(
     Column("image", Text),
     Column("annotations", Text, nullable=False),
     Column("environment", Text, nullable=False),
+    Column("pid_namespace", Integer),
     Column("created_at", Float, nullable=False),
 )
 
@@ -107,6 +115,7 @@ chunks = Table(
     Column("job", Text, primary_key=True),
     Column("position", Integer, primary_key=True),
     Column("shots", Integer, nullable=False),
+    Column("header", Text, nullable=False),
     Column("data", LargeBinary),
     Column("file", Text),
 )

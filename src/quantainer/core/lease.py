@@ -56,6 +56,8 @@ class Lease:
         annotations: ``quantum.*`` annotations of the container.
         environment: Variables of the container that the device replaced (``PYTHONPATH``), told to
             the container itself, which puts them back.
+        pid_namespace: Inode of the pid namespace in or below which the container's processes live;
+            ``None`` if it shares the host's.
     """
 
     id: str
@@ -69,6 +71,7 @@ class Lease:
     image: str | None = None
     annotations: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
+    pid_namespace: int | None = None
     created_at: float = 0.0
 
     def grants(self, backend: str) -> bool:

@@ -29,6 +29,8 @@ log = logging.getLogger("quantainer.endpoint")
 _BACKLOG = 512
 _ACCEPTS_A_TURN = 32
 _CONNECTIONS_MAX = 8192
+_REFUSED_MAX = 256
+_SENDERS_MAX = 64
 _PAYLOAD_OPS = frozenset({"submit", "estimate"})
 
 Admit = Callable[[Peer], Session]
@@ -75,6 +77,7 @@ class Endpoint:
         self._bounds = bounds
         self._loop = asyncio.get_running_loop()
         self._open: set[_Caller] = set()
+        self._refused: dict[_Caller, None] = {}
         self._per_lease: Counter[str] = Counter()
         self._tasks: set[asyncio.Task[None]] = set()
         self._listener = _listen(path, mode, group)
@@ -101,6 +104,14 @@ class Endpoint:
                 sock.close()
                 continue
             self._open.add(caller)
+            if caller.lease is None:
+                self._keep_refused(caller)
+
+    def _keep_refused(self, caller: _Caller) -> None:
+        """Let a refused caller hear why, but never at the cost of those who are admitted."""
+        self._refused[caller] = None
+        if len(self._refused) > _REFUSED_MAX:
+            next(iter(self._refused)).close()
 
     # Sessions
 
@@ -131,6 +142,7 @@ class Endpoint:
     def leave(self, caller: _Caller, lease: str | None) -> None:
         """Forget a closed connection."""
         self._open.discard(caller)
+        self._refused.pop(caller, None)
         if lease is None:
             return
         self._per_lease[lease] -= 1
@@ -243,6 +255,8 @@ class _Caller:
     # Senders: a connection may be inherited or passed on, but not out of its container
 
     def _know(self, pid: int, pidfd: int) -> None:
+        if len(self._known) >= _SENDERS_MAX:
+            self._forget(next(iter(self._known)))  # it is asked for again if it sends again
         self._known[pid] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._forget, pid)
 
@@ -260,7 +274,7 @@ class _Caller:
             return QuantainerError("no_lease", "The kernel does not say who sent this message.")
         self._know(pid, pidfd)
         try:
-            session = self._endpoint.session(identify(pidfd, pid, *_owner(pid)))
+            session = self._endpoint.session(identify(pidfd, pid))
         except QuantainerError as error:
             self._forget(pid)
             return error
@@ -301,14 +315,6 @@ class _Caller:
         for pid in list(self._known):
             self._forget(pid)
         self._endpoint.leave(self, self.lease)
-
-
-def _owner(pid: int) -> tuple[int, int]:
-    try:
-        status = os.stat(f"/proc/{pid}")  # noqa: PTH116
-    except OSError:
-        return -1, -1
-    return status.st_uid, status.st_gid
 
 
 def _identifier(data: bytes) -> int | None:

@@ -6,6 +6,7 @@ held by a pidfd so that it cannot be reused unnoticed, and leads to control grou
 
 from __future__ import annotations
 
+import errno
 import fcntl
 import os
 import select
@@ -20,7 +21,15 @@ from quantainer.broker.resources import Memberships
 from quantainer.core.lease import Anchor
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["Namespaces", "Peer", "anchors_of", "container_cgroup", "identify", "open_peer"]
+__all__ = [
+    "Namespaces",
+    "Peer",
+    "anchors_of",
+    "container_cgroup",
+    "identify",
+    "open_peer",
+    "root_of",
+]
 
 _SO_PEERPIDFD = 77  # Linux 6.5
 _NS_GET_PARENT = 0xB702
@@ -51,9 +60,11 @@ class Peer:
     """A process at the other end of a connection.
 
     Attributes:
+        uid: Its effective user, as the broker's user namespace numbers it.
         cgroup: Its container-like control group, ``/`` if it is in the root group.
         namespaces: ``None`` if the kernel does not let this broker look: then no host process.
         pid_namespaces: Its pid namespace and the parents of it below the broker's own.
+        root: Device and inode of its root directory; ``None`` as for ``namespaces``.
     """
 
     pid: int
@@ -62,6 +73,7 @@ class Peer:
     cgroup: str
     namespaces: Namespaces | None
     pid_namespaces: tuple[int, ...] = ()
+    root: tuple[int, int] | None = None
 
     def on_host(self, own: Namespaces) -> bool:
         """Tell whether the process lives in the broker's own namespaces."""
@@ -98,7 +110,10 @@ def open_peer(connection: socket.socket) -> tuple[int, int, int, int]:
     try:
         pidfd = connection.getsockopt(socket.SOL_SOCKET, _SO_PEERPIDFD)
         os.set_inheritable(pidfd, False)
-    except OSError:
+    except OSError as error:
+        # A process that has ended already is refused: its number may be another's by now.
+        if error.errno != errno.ENOPROTOOPT:
+            raise _unseen() from None
         pidfd = _pidfd_by_number(pid)
     return pidfd, pid, uid, gid
 
@@ -110,8 +125,14 @@ def _pidfd_by_number(pid: int) -> int:
         raise _unseen() from None
 
 
-def identify(pidfd: int, pid: int, uid: int, gid: int) -> Peer:
+def identify(pidfd: int, pid: int, uid: int | None = None, gid: int | None = None) -> Peer:
     """Read control group and namespaces of the process that ``pidfd`` holds.
+
+    Args:
+        pidfd: Holds the process.
+        pid: Its number.
+        uid: Its user, if the connection told; else the kernel is asked.
+        gid: Its group, likewise.
 
     Raises:
         QuantainerError: ``no_lease`` if it ended meanwhile: what was read may be another's.
@@ -119,15 +140,43 @@ def identify(pidfd: int, pid: int, uid: int, gid: int) -> Peer:
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             cgroup = container_cgroup(Memberships.parse(file.read()))
-    except OSError:
+        if uid is None or gid is None:
+            uid, gid = _owner(pid)
+    except (OSError, ValueError):
         raise _unseen() from None
     namespaces: Namespaces | None = None
+    root: tuple[int, int] | None = None
     with suppress(OSError):
         namespaces = Namespaces.of(pid)
+        root = root_of(pid)
     pid_namespaces = tuple(_pid_namespaces(pid))
     if has_ended(pidfd):
         raise _unseen()
-    return Peer(pid, uid, gid, cgroup, namespaces, pid_namespaces)
+    return Peer(pid, uid, gid, cgroup, namespaces, pid_namespaces, root)
+
+
+def root_of(pid: int | str) -> tuple[int, int]:
+    """Return device and inode of a process's root directory.
+
+    Raises:
+        OSError: If the process is gone or may not be inspected.
+    """
+    status = Path(f"/proc/{pid}/root").stat()
+    return status.st_dev, status.st_ino
+
+
+def _owner(pid: int) -> tuple[int, int]:
+    """Return the effective user and group of a process.
+
+    The owner of its folder in ``/proc`` would not do: any process can make that root's, by asking
+    not to be dumped.
+
+    Raises:
+        OSError: If the process is gone.
+    """
+    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
+    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
+    return int(lines["Uid"].split()[1]), int(lines["Gid"].split()[1])
 
 
 def has_ended(pidfd: int) -> bool:

@@ -17,7 +17,14 @@ from quantainer.broker.requests import LeaseOpen, LeaseRequest
 from quantainer.broker.resources import Memberships
 from quantainer.core.lease import Anchor, Lease, LeaseLimits, LeaseState
 from quantainer.core.settings import Settings
-from quantainer.device.identity import Namespaces, Peer, anchors_of, container_cgroup, identify
+from quantainer.device.identity import (
+    Namespaces,
+    Peer,
+    anchors_of,
+    container_cgroup,
+    identify,
+    root_of,
+)
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["LeaseDesk"]
@@ -34,6 +41,7 @@ class LeaseDesk:
         self._broker = broker
         self._settings = settings
         self._own = Namespaces.of("self")
+        self._own_root = root_of("self")
         own_groups = Memberships.parse(Path("/proc/self/cgroup").read_text(encoding="utf-8"))
         self._own_cgroup = container_cgroup(own_groups)
         self._freezer = Freezer()
@@ -46,10 +54,13 @@ class LeaseDesk:
     # Who belongs to which lease
 
     def lease_of(self, peer: Peer) -> Lease | None:
-        """Return the lease of the container a process lives in."""
+        """Return the lease of the container a process lives in.
+
+        Who moved into the container's control group from elsewhere is not of the container.
+        """
         for anchor in anchors_of(peer):
             lease = self._broker.driver.lifecycle.lease_at(anchor)
-            if lease is not None:
+            if lease is not None and _lives_with(peer, lease):
                 return lease
         return None
 
@@ -63,9 +74,10 @@ class LeaseDesk:
         """Tell whether a process may be the hook of this user's own rootless engine.
 
         Such engines live in a user and a mount namespace of their own, but in the host's pid
-        namespace, which their containers do not. A broker of root's has no such engine.
+        namespace and with its root directory, unlike their containers. A broker of root's has no
+        such engine.
         """
-        if peer.namespaces is None or os.geteuid() == 0:
+        if peer.namespaces is None or os.geteuid() == 0 or peer.root != self._own_root:
             return False
         return peer.uid == os.geteuid() and peer.namespaces.pid == self._own.pid
 
@@ -98,6 +110,7 @@ class LeaseDesk:
             image=request.image,
             annotations=dict(request.annotations),
             environment=dict(request.environment),
+            pid_namespace=self._pid_namespace(peer),
             created_at=time.time(),
         )
         self._broker.open_lease(lease)
@@ -120,7 +133,7 @@ class LeaseDesk:
         except OSError:
             raise QuantainerError("bad_request", f"There is no process {pid}.") from None
         try:
-            return identify(pidfd, pid, -1, -1)
+            return identify(pidfd, pid)
         finally:
             os.close(pidfd)
 
@@ -128,14 +141,21 @@ class LeaseDesk:
         cgroup = request.cgroup if peer is None else peer.cgroup
         if request.anchor == "cgroup" and cgroup is not None and not self._is_ours(cgroup):
             return Anchor("cgroup", cgroup)
-        if peer is not None and peer.pid_namespaces and peer.pid_namespaces[0] != self._own.pid:
-            return Anchor("pidns", str(peer.pid_namespaces[0]))
+        namespace = self._pid_namespace(peer)
+        if namespace is not None:
+            return Anchor("pidns", str(namespace))
         raise QuantainerError(
             "bad_request",
             "Nothing tells this container's processes from those of the host: it has neither a "
             "control group nor a pid namespace of its own.",
             hint="Start it without --pid host, or with a control group of its own.",
         )
+
+    def _pid_namespace(self, peer: Peer | None) -> int | None:
+        """Return the pid namespace that only this container's processes live in, if it has one."""
+        if peer is None or not peer.pid_namespaces or peer.pid_namespaces[0] == self._own.pid:
+            return None
+        return peer.pid_namespaces[0]
 
     def _is_ours(self, cgroup: str) -> bool:
         """Tell whether the broker itself lives in or below a control group."""
@@ -291,3 +311,7 @@ class LeaseDesk:
         self._freezer.close()
         for lease_id in list(self._watches):
             self._unwatch(lease_id)
+
+
+def _lives_with(peer: Peer, lease: Lease) -> bool:
+    return lease.pid_namespace is None or lease.pid_namespace in peer.pid_namespaces
