@@ -131,8 +131,7 @@ def test_rows_of_values_give_the_angles_of_each_row() -> None:
         assert row == pytest.approx(expected)
 
 
-# --- What is kept
-# ----------------------------------------------------------------------------------
+# --- What is kept ---------------------------------------------------------------------------------
 
 
 def _rotations(*angles: float) -> bytes:

@@ -137,8 +137,7 @@ def test_the_same_input_gives_the_same_output() -> None:
     assert first.program == second.program
 
 
-# --- Fit
-# -------------------------------------------------------------------------------------------
+# --- Fit ------------------------------------------------------------------------------------------
 
 
 def _calibrated() -> TargetFacts:

@@ -142,8 +142,7 @@ def test_valid_files_are_read_or_refused_by_name(row: dict[str, str]) -> None:
         assert re.match(r"[^:]+:\d+(:\d+)?: \S|[^:]+: one circuit expected", refusal.message)
 
 
-# --- Files that run
-# --------------------------------------------------------------------------------
+# --- Files that run -------------------------------------------------------------------------------
 
 
 def _on_aer(circuit: Circuit, shots: int) -> dict[str, int]:

@@ -30,8 +30,7 @@ def facts_of(program: QuantumCircuit) -> Facts:
     return measure(Circuit(lower(program, "test", ReadOptions()), "test"))
 
 
-# --- Depth and counts
-# ------------------------------------------------------------------------------
+# --- Depth and counts -----------------------------------------------------------------------------
 
 
 @given(drawn=flat_circuits(qubits=4, size=25))
@@ -131,8 +130,7 @@ def test_gates_with_a_definition_count_as_it() -> None:
     assert (facts.depth, facts.gates) == (4, {"cx": 2, "h": 2})
 
 
-# --- Width
-# -----------------------------------------------------------------------------------------
+# --- Width ----------------------------------------------------------------------------------------
 
 
 def test_declared_and_active_qubits() -> None:
@@ -195,8 +193,7 @@ def test_the_bound_is_tight_where_it_matters() -> None:
     assert measure(read(Flat(6).swap(0, 5).encode())).bond_log2 == 1
 
 
-# --- Clifford
-# --------------------------------------------------------------------------------------
+# --- Clifford -------------------------------------------------------------------------------------
 
 
 def _angles(count: int) -> list[tuple[float, ...]]:
@@ -249,8 +246,7 @@ def test_angles_count_within_a_stated_tolerance() -> None:
     assert rotations("rz", (Parameter("a"),)) == 1
 
 
-# --- The same through every format
-# -----------------------------------------------------------------
+# --- The same through every format ----------------------------------------------------------------
 
 
 def _formats(program: QuantumCircuit) -> dict[str, bytes]:
@@ -339,8 +335,7 @@ def test_bit_order_is_qiskits_in_every_format(name: str) -> None:
     assert dict(counts) == {"01": 30}
 
 
-# --- Time
-# ------------------------------------------------------------------------------------------
+# --- Time -----------------------------------------------------------------------------------------
 
 
 def test_measuring_is_linear() -> None:

@@ -49,8 +49,7 @@ def counts(circuit: Circuit, shots: int = 400) -> Counter[str]:
     return Counter(run.result().get_counts())
 
 
-# --- The corpus
-# ------------------------------------------------------------------------------------
+# --- The corpus -----------------------------------------------------------------------------------
 
 
 def corpus(path: str) -> Circuit:
@@ -92,8 +91,7 @@ def test_dynamic_and_static_qubits_give_the_same_circuit() -> None:
     assert measure(dynamic).gates == measure(static).gates
 
 
-# --- What is known is carried out
-# ------------------------------------------------------------------
+# --- What is known is carried out -----------------------------------------------------------------
 
 
 def test_a_loop_over_numbers_is_unrolled() -> None:
@@ -165,8 +163,7 @@ no:
     assert float(circuit.program.data[0].params[0]) == -4.0
 
 
-# --- What is measured becomes control flow
-# ---------------------------------------------------------
+# --- What is measured becomes control flow --------------------------------------------------------
 
 
 @pytest.mark.parametrize("first", [0, 1])
@@ -245,8 +242,7 @@ done:
     assert set(counts(circuit)) == {"0"}
 
 
-# --- What cannot become a circuit is refused with its line
-# -----------------------------------------
+# --- What cannot become a circuit is refused with its line ----------------------------------------
 
 
 @pytest.mark.parametrize(
@@ -289,8 +285,7 @@ def test_wide_programs_are_refused() -> None:
         read(text.encode(), "a.ll", options=ReadOptions(max_qubits=49))
 
 
-# --- Programs that pyqir writes
-# --------------------------------------------------------------------
+# --- Programs that pyqir writes -------------------------------------------------------------------
 
 _GATES = [("h", 0, 1), ("s_adj", 0, 1), ("t", 0, 1), ("x", 0, 1), ("rz", 1, 1), ("rx", 1, 1),
           ("ry", 1, 1), ("cx", 0, 2), ("cz", 0, 2)]  # fmt: skip

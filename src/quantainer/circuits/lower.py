@@ -126,6 +126,8 @@ class _Lowering:
             target._append(instruction)
             return
         operation = instruction.operation
+        if isinstance(operation, ControlFlowOp):
+            self._check_blocks(operation, instruction)
         if isinstance(operation, ForLoopOp) and self._unrolls(operation):
             self._unroll(target, operation, instruction, depth)
             return
@@ -141,6 +143,13 @@ class _Lowering:
         definition = self._definition(operation)
         target.global_phase += definition.global_phase
         self._append(target, definition, instruction.qubits, instruction.clbits, depth + 1)
+
+    def _check_blocks(self, operation: ControlFlowOp, instruction: Any) -> None:
+        """A broken file may give a block other bits than its operation has."""
+        wires = len(instruction.qubits), len(instruction.clbits)
+        if any((block.num_qubits, block.num_clbits) != wires for block in operation.blocks):
+            reason = f"a block of {operation.name} has other bits than the operation"
+            raise invalid(self._name, reason)
 
     def _unrolls(self, operation: ForLoopOp) -> bool:
         """Tell whether a loop runs over known values and is not left early."""

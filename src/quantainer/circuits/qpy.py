@@ -4,20 +4,29 @@ from __future__ import annotations
 
 import io
 import re
+import struct
 from typing import Any
 
 from qiskit import qpy
+from qiskit.qpy import formats
 from qiskit.qpy.common import QPY_VERSION
 
 from quantainer.circuits.circuit import Circuit
 from quantainer.circuits.lower import lower
 from quantainer.circuits.options import ReadOptions
-from quantainer.circuits.refusal import invalid
+from quantainer.circuits.refusal import invalid, over_limit
 
 __all__ = ["read"]
 
 _MAGIC = b"QISKIT"
 _OLDEST = 1
+_VARIABLES_SINCE, _TABLE_SINCE = 12, 16
+_HEADERS = {
+    # last version: the header of a circuit
+    1: struct.Struct(formats.CIRCUIT_HEADER_PACK),
+    11: struct.Struct(formats.CIRCUIT_HEADER_V2_PACK),
+    QPY_VERSION: struct.Struct(formats.CIRCUIT_HEADER_V12_PACK),
+}
 
 
 def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
@@ -28,6 +37,7 @@ def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
             not fit, with the number of circuits where it is not one, or with what is broken.
     """
     version = _version(data, name)
+    _check_sizes(data, version, name, options)
     try:
         programs = qpy.load(io.BytesIO(data))
     except BaseException as error:  # pyo3 raises panics past ``Exception``
@@ -56,6 +66,41 @@ def _version(data: bytes, name: str) -> int:
     if version < _OLDEST:
         raise invalid(name, f"QPY {version} does not exist")
     return version
+
+
+def _check_sizes(data: bytes, version: int, name: str, options: ReadOptions) -> None:
+    """Compare the sizes that the headers state with the limits, before memory is taken for them.
+
+    What blocks and definitions inside of a circuit state is only met while it is read.
+    """
+    try:
+        for offset in _circuit_offsets(data, version):
+            header = _HEADERS[min(key for key in _HEADERS if version <= key)]
+            fields = header.unpack_from(data, offset)
+            qubits, clbits, operations = (fields[place] for place in (-6, -5, -2))
+            if version < _VARIABLES_SINCE:
+                qubits, clbits, operations = (fields[place] for place in (-5, -4, -1))
+            for thing, option, limit, needed in (
+                ("qubits", "max_qubits", options.max_qubits, qubits),
+                ("classical bits", "max_clbits", options.max_clbits, clbits),
+                ("gates", "max_gates", options.max_gates, operations),
+            ):
+                if needed > limit:
+                    raise over_limit(name, thing, option, limit=limit, needed=needed)
+    except struct.error:
+        raise invalid(name, f"broken QPY (version {version}): it is cut off") from None
+
+
+def _circuit_offsets(data: bytes, version: int) -> list[int]:
+    """Return where circuits begin: of all with a table of them, else of the first one."""
+    fixed = formats.FILE_HEADER_V10_SIZE if version >= 10 else formats.FILE_HEADER_SIZE
+    (programs,) = struct.unpack_from("!Q", data, 10)
+    start = fixed + (1 if version >= 5 else 0)  # the type of the programs
+    if version < _TABLE_SINCE:
+        return [start] if programs else []
+    if programs * 8 > len(data):
+        raise struct.error
+    return list(struct.unpack_from(f"!{programs}Q", data, start))
 
 
 def _one(programs: list[Any], name: str, options: ReadOptions) -> Any:

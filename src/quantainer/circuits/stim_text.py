@@ -67,6 +67,7 @@ class _Program:
         self._source, self._text, self._name, self._options = source, text, name, options
         self._builder = Builder(name, options)
         self._record = 0
+        self._inverted = False
         self._detectors: list[list[int]] = []
         self._observables: dict[int, list[int]] = {}
 
@@ -129,22 +130,36 @@ class _Program:
         elif name in ("M", "MR"):
             self._measure(instruction.targets_copy(), reset=name == "MR")
         else:
-            for part in _decompose(str(instruction)):
+            self._decomposed(instruction)
+
+    def _decomposed(self, instruction: Any) -> None:
+        """Append an instruction as the plain ones that Stim makes of it.
+
+        Stim does not decompose every inverted result, so inversion is taken out and put in here.
+        """
+        name = instruction.name
+        targets = instruction.targets_copy()
+        inverted = any(target.is_inverted_result_target for target in targets)
+        for text, invert in _single(instruction) if inverted else [(str(instruction), False)]:
+            for part in _decompose(text):
                 if part.name == name:
                     raise self._unsupported(name, f"{name} has no decomposition")
+                self._inverted ^= invert
                 self._instruction(part)
+                self._inverted ^= invert
 
     def _measure(self, targets: list[Any], *, reset: bool) -> None:
         builder = self._builder
         for target in targets:
             qubit = target.value
-            if target.is_inverted_result_target:
+            inverted = target.is_inverted_result_target != self._inverted
+            if inverted:
                 builder.gate(STANDARD_GATES["x"], (qubit,))
             builder.measure(qubit, self._record)
             self._record += 1
             if reset:
                 builder.reset(qubit)
-            elif target.is_inverted_result_target:
+            elif inverted:
                 builder.gate(STANDARD_GATES["x"], (qubit,))
 
     def _pad(self, targets: list[Any]) -> None:
@@ -202,6 +217,19 @@ def _operations(circuit: stim.Circuit) -> int:
         else:
             size += 1 + len(instruction.targets_copy())
     return size
+
+
+def _single(instruction: Any) -> Iterator[tuple[str, bool]]:
+    """Yield each measurement on its own, without inversion, and whether it was inverted."""
+    joint = "*" if instruction.name == "MPP" else " "
+    for group in instruction.target_groups():
+        names = map(_plain, group)
+        inverted = sum(target.is_inverted_result_target for target in group) % 2 == 1
+        yield f"{instruction.name} {joint.join(names)}", inverted
+
+
+def _plain(target: Any) -> str:
+    return f"{target.pauli_type}{target.value}" if target.pauli_type != "I" else str(target.value)
 
 
 @lru_cache(maxsize=4096)

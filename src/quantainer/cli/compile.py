@@ -20,6 +20,7 @@ from quantainer.cli.circuit_file import (
     node_limits,
 )
 from quantainer.cli.host import print_json
+from quantainer.cli.shield import shielded
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
@@ -49,16 +50,26 @@ def compile_file(
     max_gates: MaxGates = None,
 ) -> None:
     """Compile a circuit file for a backend; OpenQASM 3 to standard output if no file is named."""
-    from quantainer.circuits import measure
-    from quantainer.circuits.compile import compile_for
-    from quantainer.circuits.fit import fit_of
-
     kind = _FORMATS.get(output.suffix if output else ".qasm")
     if kind is None:
         raise QuantainerError(
             "invalid_option", f"{output}: the name must end in one of {', '.join(_FORMATS)}."
         )
     reading = Reading(file, circuit_format, gate_library, circuit, tuple(inputs or ()), max_gates)
+
+    def work() -> None:
+        _compile(reading, backend, output, kind, level, as_json=as_json)
+
+    shielded(file, work)
+
+
+def _compile(
+    reading: Reading, backend: str, output: Path | None, kind: str, level: int, *, as_json: bool
+) -> None:
+    from quantainer.circuits import measure
+    from quantainer.circuits.compile import compile_for
+    from quantainer.circuits.fit import fit_of
+
     source = reading.read()
     target = backend_named(backend, limits := node_limits()).target(limits)
     compiled = compile_for(source, measure(source), target, level)

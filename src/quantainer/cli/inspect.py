@@ -20,6 +20,7 @@ from quantainer.cli.circuit_file import (
     node_limits,
 )
 from quantainer.cli.host import print_json
+from quantainer.cli.shield import shielded
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
@@ -50,9 +51,25 @@ def inspect(
     max_gates: MaxGates = None,
 ) -> None:
     """Measure a circuit file: width, depth, gates, and whether it fits a backend."""
+    reading = Reading(file, circuit_format, gate_library, circuit, tuple(inputs or ()), max_gates)
+
+    def work() -> None:
+        _inspect(reading, backend, level, svg, png, as_json=as_json)
+
+    shielded(file, work)
+
+
+def _inspect(
+    reading: Reading,
+    backend: str | None,
+    level: int,
+    svg: Path | None,
+    png: Path | None,
+    *,
+    as_json: bool,
+) -> None:
     from quantainer.circuits import measure
 
-    reading = Reading(file, circuit_format, gate_library, circuit, tuple(inputs or ()), max_gates)
     found = reading.read()
     facts = measure(found)
     fields = describe(found, facts)
