@@ -198,6 +198,14 @@ class Connection:
                     hint="It goes on; ask for its result again later, or cancel it.",
                 )
 
+    def partial(self, job: str) -> Result:
+        """Return what a job has measured so far, or had when it was stopped.
+
+        One entry for each circuit that was begun and has finished parts, with the shots of those.
+        """
+        reply, data = self._call("result", {"job": job, "partial": True})
+        return Result.from_reply(reply, data)
+
     def cancel(self, job: str) -> Dict[str, Any]:
         """Ask for a job's end and return ``job`` and ``state``."""
         return self._ask("cancel", {"job": job})
@@ -239,13 +247,18 @@ class Connection:
 
     def _persist(self, op: str, fields: Dict[str, Any], waiting: float) -> Reply:
         """Ask what is answered within some time, and again while the broker is away."""
-        deadline = monotonic() + _RECONNECT_FOR
+        deadline: Optional[float] = None
         pause = 0.02
         while True:
             try:
                 return self._call(op, fields, waiting + self.timeout)
             except QuantainerError as error:
-                if error.code != "broker_unavailable" or monotonic() > deadline:
+                if error.code != "broker_unavailable":
+                    raise
+                # From the first failure on: the wait, or a pause of the container, may be long.
+                if deadline is None:
+                    deadline = monotonic() + _RECONNECT_FOR
+                if monotonic() > deadline:
                     raise
             sleep(pause * (0.5 + os.urandom(1)[0] / 256))  # random: spreads many clients
             pause = min(2 * pause, 1.0)

@@ -62,6 +62,10 @@ class Job:
         """
         return self._connection.result(self.id, timeout)
 
+    def partial(self) -> Result:
+        """Return what the job has measured so far, or had when it was stopped."""
+        return self._connection.partial(self.id)
+
     def cancel(self) -> str:
         """Ask for the job's end and return the state that follows."""
         self.state = self._connection.cancel(self.id)["state"]

@@ -15,10 +15,11 @@ from quantainer.broker.admission import NodeLimits, admit_submission, visible
 from quantainer.broker.driver import Driver
 from quantainer.broker.encoding import encode
 from quantainer.broker.intake import Intake, ended
+from quantainer.broker.partial import partial_reply
 from quantainer.broker.reply import Deferred, Reply, Session
 from quantainer.broker.workers import Pool
 from quantainer.core import events
-from quantainer.core.job import Job
+from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Anchor, Lease, LeaseLimits
 from quantainer.core.seed import MAX_SEED
 from quantainer.core.settings import Settings
@@ -207,6 +208,13 @@ class Broker:
             loop = asyncio.get_running_loop()
             reply.results = await loop.run_in_executor(None, _with_counts, reply)
         return reply
+
+    def partial(self, session: Session, job_id: str) -> Reply:
+        """Return what is durable of a job that is not done; of a done one, its result."""
+        job = self.find(session, job_id)
+        if job.state is JobState.DONE:
+            return ended(self.driver, job)
+        return partial_reply(job, self.driver.store.chunks(job_id))
 
     def cancel(self, session: Session, job_id: str) -> Reply:
         """Ask for the end of a job; an ended one stays as it is."""

@@ -152,6 +152,10 @@ class Driver:
         except QuantainerError as error:
             # What could not be written is tried again by the store; the job itself goes on.
             log.error("%s: %s", type(instruction).__name__, error)  # noqa: TRY400
+            self._flush_later()
+        except Exception:
+            # The instructions that follow, and other jobs, are not to suffer from a fault in one.
+            log.exception("%r was not carried out", instruction)
 
     def submit(self, job: Job, payload: memoryview) -> None:
         """Write a new job's row and payload, then let it in; ``check_room`` comes first.
@@ -174,7 +178,11 @@ class Driver:
             self._new = None  # its row was written before the life cycle knew it
             return
         self.store.save_job(do.job, lazy=do.lazy)
-        if do.lazy and self._flushing is None:
+        if do.lazy:
+            self._flush_later()
+
+    def _flush_later(self) -> None:
+        if self._flushing is None:
             loop = asyncio.get_running_loop()
             self._flushing = loop.call_later(_FLUSH_SECONDS, self._flush)
 
@@ -313,7 +321,24 @@ class Driver:
             seconds=self._run_seconds,
             answered=lambda answer: self._answered(job, answer),
             died=lambda reason: self._worker_gone(job, worker, reason),
+            progressed=lambda answer: self._progressed(job, answer),
         )
+
+    def _progressed(self, job: Job, answer: Answer) -> None:
+        """Make a finished part of a job durable."""
+        fields = answer.fields
+        data = _bytes_of(Outcome(fields["results"], answer.fd, _size_of(answer.fd)))
+        try:
+            total = self.store.save_chunk(
+                job, fields["part"], fields["shots"], fields["results"], data
+            )
+        except QuantainerError as error:
+            log.error("a part of job %s: %s", job.id, error)  # noqa: TRY400
+            return
+        finally:
+            if answer.fd is not None:
+                os.close(answer.fd)
+        self.handle(events.ShotsDone(job.id, job.attempt, total, at=time.time()))
 
     def _answered(self, job: Job, answer: Answer) -> None:
         if answer.fields.get("ok") is not True:
@@ -322,8 +347,8 @@ class Driver:
             error = QuantainerError.from_dict(answer.fields.get("error") or {}).to_dict()
             self.handle(events.JobErred(job.id, job.attempt, error, at=time.time()))
             return
-        size = 0 if answer.fd is None else os.fstat(answer.fd).st_size
-        self._outcomes[job.id] = Outcome(answer.fields["results"], answer.fd, size)
+        results = answer.fields["results"]
+        self._outcomes[job.id] = Outcome(results, answer.fd, _size_of(answer.fd))
         self.handle(events.ResultReady(job.id, job.attempt, at=time.time()))
         current = self.lifecycle.job(job.id)
         if current is None or current.attempt != job.attempt:
@@ -447,6 +472,10 @@ class Driver:
 def _close(outcome: Outcome) -> None:
     if outcome.fd is not None:
         os.close(outcome.fd)
+
+
+def _size_of(fd: int | None) -> int:
+    return 0 if fd is None else os.fstat(fd).st_size
 
 
 def _bytes_of(outcome: Outcome) -> bytes | memoryview:

@@ -28,6 +28,7 @@ class PubPlan:
     memory_bytes: int
     seconds: float
     result_bytes: int
+    shots: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,6 +51,11 @@ class JobPlan:
     def result_bytes(self) -> int:
         """Bytes of all results."""
         return sum(pub.result_bytes for pub in self.pubs)
+
+    @property
+    def shots(self) -> int:
+        """Shots of all circuits and parameter rows; 0 of what is computed, not measured."""
+        return sum(pub.shots for pub in self.pubs)
 
     @property
     def seconds(self) -> float:
@@ -132,6 +138,7 @@ def plans_in(answer: Answer) -> JobPlan:
                 memory_bytes=pub["plan"]["memory_bytes"],
                 seconds=pub["plan"]["seconds"],
                 result_bytes=pub["result_bytes"],
+                shots=pub["shots"],
             )
             for pub in described
         )

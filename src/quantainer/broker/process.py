@@ -38,12 +38,17 @@ class Answer:
 
 @dataclass(slots=True)
 class Task:
-    """One request to a worker; exactly one of the two is called at its end."""
+    """One request to a worker.
+
+    Exactly one of ``answered`` and ``died`` is called at its end; ``progressed`` before it, for
+    each part that is finished earlier.
+    """
 
     number: int
     answered: Callable[[Answer], None]
     died: Callable[[str], None]
     seconds: float = 3600.0
+    progressed: Callable[[Answer], None] | None = None
 
 
 class WorkerProcess:
@@ -201,6 +206,11 @@ class WorkerProcess:
         task = self.task
         if task is None or fields["task"] != task.number:
             raise ValueError("an answer to nothing")
+        if fields["op"] == "part":
+            if task.progressed is None:
+                raise ValueError("a part of nothing")
+            task.progressed(Answer(fields, fd))
+            return
         self._end_task()
         task.answered(Answer(fields, fd))
         self._on_idle(self)

@@ -118,9 +118,13 @@ class WaitRequest(JobRequest):
 
 
 class ResultRequest(JobRequest):
-    """``result`` of an ended job; with ``timeout``, of one that ends within so many seconds."""
+    """``result`` of an ended job; with ``timeout``, of one that ends within so many seconds.
+
+    With ``partial``, at once: what is durable of a job that is not done, or never will be.
+    """
 
     counts: bool = False
+    partial: bool = False
     timeout: Annotated[Finite, Field(ge=0)] | None = None
 
 

@@ -50,6 +50,7 @@ class Chunk:
 
     index: int
     shots: int
+    header: Any
     data: bytes
 
 
@@ -252,16 +253,23 @@ class Store:
 
     # Chunks
 
-    def save_chunk(self, job: Job, index: int, shots: int, data: Bytes) -> int:
+    def save_chunk(self, job: Job, index: int, shots: int, header: str, data: Bytes) -> int:
         """Make some of a job's shots durable; a chunk of the same index is replaced.
+
+        Args:
+            job: The job.
+            index: Which part of it this is.
+            shots: How many there are in it.
+            header: JSON text of the entries of ``results``.
+            data: The arrays that they point into.
 
         Returns:
             How many shots of the job are durable now.
         """
         with self.database.transaction():
             inline, file = self.blobs.put(f"chunk-{job.id}-{index}", data)
-            row = {"job": job.id, "position": index, "shots": shots, "data": inline, "file": file}
-            self.database.execute(_SAVE_CHUNK, row)
+            row = {"job": job.id, "position": index, "shots": shots, "header": header}
+            self.database.execute(_SAVE_CHUNK, {**row, "data": inline, "file": file})
             (total,) = self.database.rows(_SHOTS_DONE, {"which": job.id})
             shots_done = int(total["shots"] or 0)
             self.database.execute(_SAVE_SHOTS, {"shots_done": shots_done, "which": job.id})
@@ -273,7 +281,12 @@ class Store:
         rows = self.database.rows(_CHUNKS, {"which": job_id})
         with self.database.errors():
             return [
-                Chunk(row["position"], row["shots"], self.blobs.get(row["data"], row["file"]))
+                Chunk(
+                    row["position"],
+                    row["shots"],
+                    json.loads(row["header"]),
+                    self.blobs.get(row["data"], row["file"]),
+                )
                 for row in rows
             ]
 
@@ -365,7 +378,7 @@ _chunk_insert = upsert(_chunks)
 _SAVE_CHUNK = Statement(
     _chunk_insert.on_conflict_do_update(
         index_elements=["job", "position"],
-        set_={name: _chunk_insert.excluded[name] for name in ("shots", "data", "file")},
+        set_={name: _chunk_insert.excluded[name] for name in ("shots", "header", "data", "file")},
     )
 )
 _CHUNKS = Statement(

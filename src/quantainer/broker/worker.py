@@ -9,7 +9,6 @@ from __future__ import annotations
 import contextlib
 import ctypes
 import gc
-import importlib
 import json
 import os
 import resource
@@ -21,12 +20,14 @@ from collections.abc import Iterator
 from dataclasses import asdict
 from typing import Any
 
-from quantainer.backends.backend import Backend, Limits
+from quantainer.backends.backend import Backend, Limits, PubResult
 from quantainer.backends.registry import load_backends
 from quantainer.broker import encoding
 from quantainer.broker.process import LARGE
 from quantainer.broker.requests import Submission, parse
 from quantainer.broker.results import add_result
+from quantainer.broker.slices import Part, Progress, joined, slices_of
+from quantainer.broker.warmup import warm_up
 from quantainer.broker.workload import Planned, Recent, Run, Workload, pub_requests
 from quantainer.circuits import ReadOptions
 from quantainer.core import seed as seeds
@@ -41,6 +42,7 @@ _INLINE_MAX = 32 * 1024  # lists of larger replies travel in the memfd
 _LISTS = frozenset({"results", "pubs", "targets"})
 _SLACK_BYTES = 1024**3
 _READING_BYTES = 2 * 1024**3
+_LARGE_PAYLOAD = 4 * 1024**2
 _TRIM_BYTES = 256 * 1024**2
 
 
@@ -56,6 +58,10 @@ class Worker:
         self._runs: Recent[Run] = Recent(256)
         self._baseline = _data_bytes()
         self._bound_memory(_TRIM_BYTES)
+
+    def warm_up(self) -> None:
+        """Load what most work needs."""
+        warm_up(self._workload)
 
     def serve(self) -> None:
         """Answer requests until the broker closes its end."""
@@ -90,10 +96,10 @@ class Worker:
             case "backends":
                 return {"targets": self._targets()}
             case "plan":
-                with self._memory(_READING_BYTES):
+                with self._memory(_READING_BYTES, trim=len(data) > _LARGE_PAYLOAD):
                     return {"pubs": self._plan(message, data)}
             case "estimate":
-                with self._memory(_READING_BYTES):
+                with self._memory(_READING_BYTES, trim=len(data) > _LARGE_PAYLOAD):
                     return {"pubs": self._estimate(message, data)}
             case "execute":
                 with self._memory(message["memory_bytes"]):
@@ -122,16 +128,37 @@ class Worker:
         self, message: dict[str, Any], data: memoryview, payload: Payload
     ) -> list[dict[str, Any]]:
         run = self._prepared(message, data)
-        request, threads, seed = message["request"], message["threads"], message["request"]["seed"]
-        counts = request.get("counts", False)
-        results = []
-        for index, planned in enumerate(run.planned):
-            own_seed = seeds.member(seed, index)
-            result = run.backend.run(planned.pub, planned.plan, run.options, own_seed, threads)
-            entry = add_result(planned, result, payload, counts=counts)
-            entry["metadata"] = _metadata(run, planned, own_seed, threads) | entry["metadata"]
-            results.append(entry)
-        return results
+        threads, seed = message["threads"], message["request"]["seed"]
+        own_seeds = [seeds.member(seed, index) for index in range(len(run.planned))]
+        pieces = [
+            (index, *piece)
+            for index, planned in enumerate(run.planned)
+            for piece in slices_of(planned, own_seeds[index])
+        ]
+        progress = Progress(lambda number, part: self._send_part(message, number, run, part))
+        done: list[list[PubResult]] = [[] for _ in run.planned]
+        for index, piece, piece_seed in pieces:
+            result = run.backend.run(piece.pub, piece.plan, run.options, piece_seed, threads)
+            done[index].append(result)
+            if len(pieces) > 1:
+                progress.add(Part(index, piece, piece_seed, threads, result))
+        counts = message["request"].get("counts", False)
+        return [
+            _entry(
+                run,
+                Part(index, planned, own_seeds[index], threads, joined(done[index])),
+                payload,
+                counts=counts,
+            )
+            for index, planned in enumerate(run.planned)
+        ]
+
+    def _send_part(self, message: dict[str, Any], number: int, run: Run, part: Part) -> None:
+        """Tell the broker of a finished part, before the rest is."""
+        payload = Payload()
+        entry = {"pub": part.pub, **_entry(run, part, payload, counts=False)}
+        reply = {"op": "part", "task": message["task"], "part": number, "shots": part.shots}
+        self._reply({**reply, "results": [entry]}, payload)
 
     def _prepared(self, message: dict[str, Any], data: memoryview) -> Run:
         """Return the work of a message; work that the broker numbered is kept for the next time."""
@@ -164,7 +191,7 @@ class Worker:
         wire.send(self._connection, _encoded(fields))
 
     @contextlib.contextmanager
-    def _memory(self, admitted: int) -> Iterator[None]:
+    def _memory(self, admitted: int, *, trim: bool = True) -> Iterator[None]:
         """Bound this process's private memory by what the job was admitted with, and slack.
 
         An engine that takes more than its plan said then fails its own job and not its neighbours.
@@ -177,8 +204,9 @@ class Worker:
             yield
         finally:
             self._bound_memory(_TRIM_BYTES)
-            gc.collect()
-            ctypes.CDLL(None).malloc_trim(0)
+            if trim:
+                gc.collect()
+                ctypes.CDLL(None).malloc_trim(0)
 
     def _bound_memory(self, admitted: int) -> None:
         _, hard = resource.getrlimit(resource.RLIMIT_DATA)
@@ -197,11 +225,19 @@ def _described(planned: Planned) -> dict[str, Any]:
         "facts": planned.pub.facts.to_dict(),
         "plan": asdict(planned.plan),
         "result_bytes": planned.result_bytes,
+        "shots": planned.shots,
     }
 
 
-def _metadata(run: Run, planned: Planned, seed: int, threads: int) -> dict[str, Any]:
-    plan = planned.plan
+def _entry(run: Run, part: Part, payload: Payload, *, counts: bool) -> dict[str, Any]:
+    """Add what a part yielded to the payload and return its entry of ``results``."""
+    entry = add_result(part.planned, part.result, payload, counts=counts)
+    entry["metadata"] = _metadata(run, part) | entry["metadata"]
+    return entry
+
+
+def _metadata(run: Run, part: Part) -> dict[str, Any]:
+    plan = part.planned.plan
     return {
         "backend": run.backend.name,
         "method": plan.method,
@@ -209,12 +245,12 @@ def _metadata(run: Run, planned: Planned, seed: int, threads: int) -> dict[str, 
         "engine_version": plan.engine_version,
         "precision": plan.precision,
         "reason": plan.reason,
-        "seed": seed,
-        "threads": threads,
+        "seed": part.seed,
+        "threads": part.threads,
         "truncation_error": None,
         "bit_order": "qiskit",
-        "cache": "hit" if planned.warm else "miss",
-        "notes": list(planned.pub.circuit.notes),
+        "cache": "hit" if part.planned.warm else "miss",
+        "notes": list(part.planned.pub.circuit.notes),
     }
 
 
@@ -253,10 +289,11 @@ def main() -> None:
     resource.setrlimit(resource.RLIMIT_CORE, (0, 0))
     connection = socket.socket(fileno=fd)
     worker = Worker(connection, setup)
-    for module in setup.get("preload", ()):
-        importlib.import_module(module)
+    worker.warm_up()
+    # What was imported stays; new garbage is looked for less often than after 700 objects.
     gc.collect()
     gc.freeze()
+    gc.set_threshold(20_000, 20, 100)
     with contextlib.suppress(BrokenPipeError, ConnectionResetError):
         worker.serve()
 

@@ -175,9 +175,10 @@ class Pool:
         seconds: float,
         answered: Callable[[Answer], None],
         died: Callable[[str], None],
+        progressed: Callable[[Answer], None],
     ) -> None:
         """Start an execution on a free worker."""
-        task = Task(next(self._numbers), answered, died, seconds)
+        task = Task(next(self._numbers), answered, died, seconds, progressed)
         worker.assign(task, message, fd, digest)
 
     def _idle(self, digest: str) -> WorkerProcess | None:

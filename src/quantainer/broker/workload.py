@@ -75,6 +75,11 @@ class Planned:
         return 1 if self.pub.parameters is None else len(self.pub.parameters)
 
     @property
+    def shots(self) -> int:
+        """Shots over all rows; 0 of what is computed, not measured."""
+        return self.rows * (self.pub.shots or 0)
+
+    @property
     def result_bytes(self) -> int:
         """Bytes of the result on the wire."""
         if self.pub.observables:

@@ -53,6 +53,9 @@ def show(job: JobName, as_json: AsJson = False) -> None:
 def result(
     job: JobName,
     timeout: Annotated[float, typer.Option(help="Seconds to wait for its end.")] = 3600.0,
+    partial: Annotated[
+        bool, typer.Option("--partial", help="What is measured by now, or was when it stopped.")
+    ] = False,
     as_json: AsJson = False,
 ) -> None:
     """Wait for a job and print what it measured."""
@@ -60,7 +63,10 @@ def result(
     from quantainer_client.connection import Connection
 
     with Connection(str(host_socket())) as connection:
-        fields = result_fields(connection.result(job, timeout))
+        found = connection.partial(job) if partial else connection.result(job, timeout)
+    if not len(found):
+        raise QuantainerError("unknown_job", f"Nothing of job {job} is measured yet.")
+    fields = result_fields(found)
     if as_json:
         print_json(fields)
         return

@@ -30,6 +30,7 @@ class Job:
     Attributes:
         id: Random identifier, unguessable by other tenants.
         lease: The lease it was submitted under.
+        shots: Shots of all its circuits and parameter rows.
         request: The validated submit request without the payload, as JSON fields.
         payload_digest: BLAKE2b of the payload; the payload itself lies in the store.
         attempt: How often it was started; part of every worker message, so that a late answer of an

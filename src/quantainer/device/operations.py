@@ -98,9 +98,11 @@ class Operations:
 
     def _result(
         self, session: Session, message: dict[str, Any], fd: int | None
-    ) -> Awaitable[Reply]:
+    ) -> Reply | Awaitable[Reply]:
         del fd
         request = parse(requests.ResultRequest, message)
+        if request.partial:
+            return self._broker.partial(session, request.job)
         return self._broker.result(
             session, request.job, counts=request.counts, timeout=request.timeout
         )
