@@ -90,7 +90,12 @@ class Snapshot:
             ),
             gate_error={key: f.error for key, f in named.items() if f.error is not None},
             gate_duration_us={
-                key: f.duration_us for key, f in named.items() if f.duration_us is not None
+                **{key: f.duration_us for key, f in named.items() if f.duration_us is not None},
+                **{
+                    f"measure {index}": q.readout_us
+                    for index, q in enumerate(self.qubits)
+                    if q.readout_us is not None
+                },
             },
             mid_circuit=self.mid_circuit,
             dynamic=self.dynamic,

@@ -31,7 +31,7 @@ class Fit:
         native_depth: Depth in the target's gates, by the rule of ``docs/facts.md``.
         native_two_qubit_depth: The same over gates on two or more qubits.
         swaps: Swaps added for the connections.
-        gates: Native gate name to count.
+        native_gates: Native gate name to count.
         duration_us: Time from the first gate to the end of the last measurement, all as soon as
             possible.
         coherence_share: That time over the shortest T1 or T2 among the used qubits.
@@ -44,7 +44,7 @@ class Fit:
     native_depth: int | None = None
     native_two_qubit_depth: int | None = None
     swaps: int | None = None
-    gates: dict[str, int] | None = None
+    native_gates: dict[str, int] | None = None
     duration_us: float | None = None
     coherence_share: float | None = None
     success_probability: float | None = None
@@ -93,7 +93,7 @@ def fit_of(compiled: Compiled, target: TargetFacts) -> Fit:
         native_depth=native.depth,
         native_two_qubit_depth=native.two_qubit_depth,
         swaps=compiled.swaps,
-        gates=native.gates,
+        native_gates=native.gates,
         duration_us=duration,
         coherence_share=share,
         success_probability=schedule.success,

@@ -149,7 +149,7 @@ def _simulated(circuit: Circuit, facts: Facts, backend: Any, limits: Any) -> dic
         native_depth=facts.depth,
         native_two_qubit_depth=facts.two_qubit_depth,
         swaps=0,
-        gates=facts.gates,
+        native_gates=facts.gates,
         success_probability=1.0,
     )
     how = {"method": plan.method, "engine": plan.engine, "memory": plan.memory_bytes}
