@@ -35,6 +35,8 @@ __all__ = ["run"]
 Say = Callable[[str], None]
 
 _TERMINAL = ("DONE", "FAILED", "CANCELLED")
+_EXPECTED = ("cancelled", "worker_died")
+"""What a tenant may be told of a job while workers and containers die."""
 _AGREEMENT_S = 1.2
 _SETTLE_S = 300.0
 _BETWEEN_BROKER_KILLS_S = 10.0
@@ -367,6 +369,11 @@ class Chaos:
                     self.violations.append(f"job {job} is {state} and its tenant has a result")
         for box in (*self.boxes, *self.gone):
             codes.update(line["code"] for line in box.heard("ended"))
+            self.violations += [
+                f"job {line['job']} failed without a cause in the chaos: {line['message']}"
+                for line in box.heard("ended")
+                if line["code"] not in _EXPECTED
+            ]
         agreements = sorted(self.tally.agreements)
         p99 = agreements[len(agreements) * 99 // 100] if agreements else 0.0
         if p99 > _AGREEMENT_S:

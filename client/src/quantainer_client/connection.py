@@ -247,20 +247,17 @@ class Connection:
 
     def _persist(self, op: str, fields: Dict[str, Any], waiting: float) -> Reply:
         """Ask what is answered within some time, and again while the broker is away."""
-        deadline: Optional[float] = None
-        pause = 0.02
+        waited, pause = 0.0, 0.02
         while True:
             try:
                 return self._call(op, fields, waiting + self.timeout)
             except QuantainerError as error:
-                if error.code != "broker_unavailable":
+                if error.code != "broker_unavailable" or waited > _RECONNECT_FOR:
                     raise
-                # From the first failure on: the wait, or a pause of the container, may be long.
-                if deadline is None:
-                    deadline = monotonic() + _RECONNECT_FOR
-                if monotonic() > deadline:
-                    raise
-            sleep(pause * (0.5 + os.urandom(1)[0] / 256))  # random: spreads many clients
+            delay = pause * (0.5 + os.urandom(1)[0] / 256)  # random: spreads many clients
+            sleep(delay)
+            # Not by the clock: it goes on while a paused container stands still.
+            waited += delay
             pause = min(2 * pause, 1.0)
 
 
