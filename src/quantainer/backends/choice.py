@@ -104,7 +104,12 @@ def choose(need: Need, options: Options, limits: Limits, offer: Offer) -> Plan:
     reasons: dict[str, str] = {}
     ways = sorted(
         _candidates(need, options, limits, offer, reasons),
-        key=lambda one: (not one.exact, one.seconds, one.engine),
+        key=lambda one: (
+            not one.exact,
+            need.clifford and one.method != "stabilizer",
+            one.seconds,
+            one.engine,
+        ),
     )
     too_large: list[Candidate] = []
     for way in ways:  # an engine reads the circuit only when its turn comes

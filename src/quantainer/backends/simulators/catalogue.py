@@ -14,15 +14,15 @@ from quantainer.backends.simulators.simulator import Simulator
 __all__ = ["ADAPTERS", "Catalogue"]
 
 ADAPTERS: dict[str, str] = {
-    # engine name: adapter class, in quantainer.backends.simulators
-    "stim": "stim:Stim",
-    "aer": "aer:Aer",
-    "qsimcirq": "qsimcirq:QsimCirq",
-    "lightning": "lightning:Lightning",
-    "panta": "panta:Panta",
-    "prism": "prism:Prism",
-    "qevedo": "qevedo:Qevedo",
-    "numpy": "dense:Numpy",
+    # engine name: its adapter
+    "stim": "quantainer.backends.simulators.stim:Stim",
+    "aer": "quantainer.backends.simulators.aer:Aer",
+    "qsimcirq": "quantainer.backends.simulators.qsimcirq:QsimCirq",
+    "lightning": "quantainer.backends.simulators.lightning:Lightning",
+    "panta": "quantainer.backends.simulators.panta:Panta",
+    "prism": "quantainer.backends.simulators.prism:Prism",
+    "qevedo": "quantainer.backends.simulators.qevedo:Qevedo",
+    "numpy": "quantainer.backends.simulators.dense:Numpy",
 }
 _log = logging.getLogger(__name__)
 
@@ -40,7 +40,7 @@ class Catalogue:
         self._engines: dict[str, Simulator] = {}
         for name, place in (ADAPTERS if adapters is None else adapters).items():
             module, _, adapter = place.partition(":")
-            engine = getattr(import_module(f"{__package__}.{module}"), adapter)()
+            engine = getattr(import_module(module), adapter)()
             if _installed(engine.module):
                 self._engines[name] = engine
             else:
