@@ -2,8 +2,10 @@
 
 from __future__ import annotations
 
+import gc
 from collections import OrderedDict
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
+from contextlib import contextmanager
 from dataclasses import asdict, dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
@@ -29,7 +31,8 @@ __all__ = ["DEFAULT_SEED", "LEVELS", "Compiled", "check_for", "compile_for", "co
 LEVELS = (0, 1, 2, 3)
 DEFAULT_SEED = 20_260
 _MANAGERS_KEPT = 32
-_ROUTING = ("SabreLayout", "SabreSwap", "BasicSwap", "LookaheadSwap", "ApplyLayout", "VF2Layout")
+_ROUTING = frozenset(("SabreLayout", "SabreSwap", "BasicSwap", "LookaheadSwap"))
+_BEFORE_ROUTING = frozenset(("BarrierBeforeFinalMeasurements", "ElidePermutations"))
 
 _managers: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
 
@@ -105,13 +108,15 @@ def compile_program(
 ) -> Compiled:
     """Compile a program that was checked already; it may have free parameters."""
     device = Device.of(target)
-    routing = _Routing()
+    routing = _Routing(program)
     width = max(device.facts.qubits, device.facts.clifford_qubits or 0)
     size, kept = program.num_qubits, list(range(program.num_qubits))
     if size > width:
         program, kept = _without_idle(program)
+    manager = _manager(target, device, level, seed)
     try:
-        found = _manager(target, device, level, seed).run(program, callback=routing)
+        with _no_collection():
+            found = manager.run(program, callback=routing)
     except TranspilerError as error:
         reason = str(error.message).splitlines()[0]
         raise QuantainerError(
@@ -147,17 +152,32 @@ def _manager(target: TargetFacts, device: Device, level: int, seed: int) -> Any:
 
 
 class _Routing:
-    """Counts the swaps that layout and routing add, as the passes report."""
+    """Counts the swaps that routing adds; counting after every pass would cost 10 %."""
 
-    def __init__(self) -> None:
+    def __init__(self, program: QuantumCircuit) -> None:
         self.added = 0
-        self._before = 0
+        self._before = int(program.count_ops().get("swap", 0))
 
     def __call__(self, **report: Any) -> None:
+        name = type(report["pass_"]).__name__
+        if name not in _ROUTING and name not in _BEFORE_ROUTING:
+            return
         swaps = int(report["dag"].count_ops(recurse=False).get("swap", 0))
-        if type(report["pass_"]).__name__ in _ROUTING:
+        if name in _ROUTING:
             self.added += max(0, swaps - self._before)
         self._before = swaps
+
+
+@contextmanager
+def _no_collection() -> Iterator[None]:
+    """Keep the garbage collector away: passes make many objects, none of them in circles."""
+    was_on = gc.isenabled()
+    gc.disable()
+    try:
+        yield
+    finally:
+        if was_on:
+            gc.enable()
 
 
 def _layouts(program: QuantumCircuit, qubits: int) -> tuple[list[int], list[int]]:

@@ -39,6 +39,16 @@ def device(
     _show(bench.run(_say, engines=engines, containers=containers), as_json=as_json)
 
 
+@app.command("compile")
+def compile_rates(
+    as_json: Json = False,
+    peers: Annotated[bool, typer.Option(help="Compare with pytket and PennyLane.")] = True,
+) -> None:
+    """Compile rates, structure seen before and not, and parse rates of every format."""
+    bench = _load("quantainer_bench.compile")
+    _show(bench.run(_say, peers=peers), as_json=as_json)
+
+
 def _load(name: str) -> Any:
     try:
         return importlib.import_module(name)
