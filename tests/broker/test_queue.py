@@ -364,6 +364,7 @@ class QueueMachine(RuleBasedStateMachine):
         super().__init__()
         self.queue = FairQueue(Resources(4, 8), Bounds(patience=3.0, scan=64))
         self.waiting, self.running, self.frozen = {}, {}, set()
+        self.limits = {}
         self.now, self.serial = 0.0, 0
 
     @rule(
@@ -380,6 +381,7 @@ class QueueMachine(RuleBasedStateMachine):
     def push(self, names, need, cost, priority, limits):
         self.serial += 1
         tenant, lease = f"t{names[0]}", f"t{names[0]}l{names[1]}"
+        limits = self.limits.setdefault(lease, limits)
         item = Ticket(str(self.serial), lease, tenant, need, cost, self.now, 20, priority, limits)
         self.queue.push(item)
         self.waiting[item.job] = item
