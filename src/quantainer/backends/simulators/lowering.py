@@ -8,7 +8,7 @@ measurements at the end collected, and qubits that no measured bit depends on re
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterator
 from dataclasses import dataclass, field
 from typing import TYPE_CHECKING, Any
 
@@ -19,6 +19,7 @@ from quantainer.backends.simulators.condition import (
     place_of,
     value_of,
 )
+from quantainer.backends.simulators.idle import SILENT, without_idle
 from quantainer.backends.simulators.program import (
     Assign,
     Branch,
@@ -30,16 +31,16 @@ from quantainer.backends.simulators.program import (
     Repeat,
     Reset,
 )
+from quantainer.backends.simulators.pruning import light_cone, moved, parted, touched
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
-__all__ = ["MAX_OPERATIONS", "lower", "unmeasured", "without_idle"]
+__all__ = ["MAX_OPERATIONS", "lower", "unmeasured"]
 
 MAX_OPERATIONS = 5_000_000  # after unrolling: about 1 GiB of operations
 _MATRIX_QUBITS = 5  # wider unitaries are opened into gates
-_SILENT = frozenset({"barrier", "delay", "id", "global_phase"})
 
 
 def lower(circuit: QuantumCircuit, parameters: tuple[str, ...] = ()) -> Program:
@@ -54,11 +55,11 @@ def lower(circuit: QuantumCircuit, parameters: tuple[str, ...] = ()) -> Program:
         operations = tuple(walk.circuit(circuit))
     except NotFlatError:
         return _structured(circuit, parameters)
-    readout = _readout(operations)
+    readout = parted(operations)
     if readout is None:
         return _flowing(circuit, operations, walk.written, parameters)
     gates, source = readout
-    gates, kept = _cone(gates, set(source.values()))
+    gates, kept = light_cone(gates, set(source.values()))
     place = {qubit: index for index, qubit in enumerate(kept)}
     # A measured qubit that no gate touches is 0, as every unwritten bit is.
     final = {clbit: place[qubit] for clbit, qubit in source.items() if qubit in place}
@@ -66,7 +67,7 @@ def lower(circuit: QuantumCircuit, parameters: tuple[str, ...] = ()) -> Program:
         qubits=len(kept),
         origin=kept,
         clbits=circuit.num_clbits,
-        body=tuple(_moved(gates, place)),
+        body=tuple(moved(gates, place)),
         readout=Readout.of(circuit.num_clbits, final),
         written=frozenset(bit for bit in walk.written if bit < circuit.num_clbits),
         source=circuit,
@@ -90,49 +91,21 @@ def unmeasured(
         operations = tuple(walk.circuit(circuit))
     except NotFlatError:
         return _structured(circuit, parameters)
-    parts = _readout(operations)
+    parts = parted(operations)
     if parts is None or walk.reset & support:
         return _flowing(circuit, operations, walk.written, parameters)
-    gates, kept = _cone(parts[0], support)
+    gates, kept = light_cone(parts[0], support)
     place = {qubit: index for index, qubit in enumerate(kept)}
     return Program(
         qubits=len(kept),
         origin=kept,
         clbits=0,
-        body=tuple(_moved(gates, place)),
+        body=tuple(moved(gates, place)),
         readout=Readout(0, (), ()),
         written=frozenset(),
         source=circuit,
         parameters=parameters,
     )
-
-
-def without_idle(
-    circuit: QuantumCircuit, keep: frozenset[str] = frozenset()
-) -> tuple[QuantumCircuit, tuple[int, ...]]:
-    """Return the circuit on the qubits that something happens to, and their former indices.
-
-    Args:
-        keep: Of the operations that do nothing to an ideal qubit (``delay``, ``id``, ``barrier``),
-            those that stay on the qubits that are left.
-    """
-    from qiskit import QuantumCircuit
-
-    dropped = _SILENT - keep
-    active = {
-        qubit
-        for instruction in circuit.data
-        if instruction.name not in _SILENT
-        for qubit in instruction.qubits
-    }
-    kept = tuple(index for index, qubit in enumerate(circuit.qubits) if qubit in active)
-    made = QuantumCircuit([circuit.qubits[index] for index in kept], circuit.clbits, *circuit.cregs)
-    for variable in circuit.iter_declared_vars():
-        made.add_uninitialized_var(variable)
-    for instruction in circuit.data:
-        if instruction.name not in dropped and active.issuperset(instruction.qubits):
-            made.append(instruction)
-    return made, kept
 
 
 def _structured(circuit: QuantumCircuit, parameters: tuple[str, ...]) -> Program:
@@ -157,13 +130,13 @@ def _flowing(
     parameters: tuple[str, ...],
 ) -> Program:
     """Return a program with measurements on the way: only untouched qubits are left out."""
-    kept = tuple(sorted(_touched(operations)))
+    kept = tuple(sorted(touched(operations)))
     place = {qubit: index for index, qubit in enumerate(kept)}
     return Program(
         qubits=len(kept),
         origin=kept,
         clbits=circuit.num_clbits,
-        body=tuple(_moved(operations, place)),
+        body=tuple(moved(operations, place)),
         readout=None,
         written=frozenset(bit for bit in written if bit < circuit.num_clbits),
         source=circuit,
@@ -202,7 +175,7 @@ class _Walk:
             name = instruction.name
             targets = tuple([qubit_of[qubit] for qubit in instruction.qubits])
             if instruction.is_standard_gate():
-                if name not in _SILENT:
+                if name not in SILENT:
                     yield self._gate(Gate(name, targets, tuple(instruction.params)))
             elif name == "measure":
                 yield self._measure(targets[0], clbit_of[instruction.clbits[0]])
@@ -210,7 +183,7 @@ class _Walk:
                 if targets[0] in self.used:
                     self.reset.add(targets[0])
                     yield Reset(targets[0])
-            elif name in _SILENT and not instruction.is_controlled_gate():
+            elif name in SILENT and not instruction.is_controlled_gate():
                 continue
             elif name == "store":
                 yield self._store(instruction.operation, clbit_of)
@@ -382,82 +355,3 @@ def _opened(operation: Any) -> QuantumCircuit:
             hint="Give the gate a definition or a matrix.",
         )
     return made
-
-
-def _readout(
-    operations: tuple[Operation, ...],
-) -> tuple[tuple[Gate, ...], dict[int, int]] | None:
-    """Part gates from final measurements; ``None`` if a measured or reset qubit is used again."""
-    gates: list[Gate] = []
-    source: dict[int, int] = {}
-    closed: set[int] = set()
-    ended: set[int] = set()
-    for operation in operations:
-        if isinstance(operation, Gate):
-            if not closed.isdisjoint(operation.qubits):
-                return None
-            gates.append(operation)
-        elif isinstance(operation, Measure):
-            if operation.qubit in ended:
-                return None
-            closed.add(operation.qubit)
-            source[operation.clbit] = operation.qubit
-        elif isinstance(operation, Reset):  # harmless if nothing follows on this qubit
-            closed.add(operation.qubit)
-            ended.add(operation.qubit)
-        else:
-            return None
-    return tuple(gates), source
-
-
-def _cone(gates: tuple[Gate, ...], measured: set[int]) -> tuple[tuple[Gate, ...], tuple[int, ...]]:
-    """Return the gates that the measured qubits depend on, and the qubits of those gates."""
-    cone = set(measured)
-    kept: list[Gate] = []
-    used: set[int] = set()
-    for gate in reversed(gates):
-        if cone.isdisjoint(gate.qubits):
-            continue
-        cone.update(gate.qubits)
-        used.update(gate.qubits)
-        kept.append(gate)
-    kept.reverse()
-    return tuple(kept), tuple(sorted(used))
-
-
-def _touched(operations: Iterable[Operation]) -> set[int]:
-    found: set[int] = set()
-    for operation in operations:
-        match operation:
-            case Gate():
-                found.update(operation.qubits)
-            case Measure() | Reset():
-                found.add(operation.qubit)
-            case Branch():
-                found |= _touched(operation.then) | _touched(operation.otherwise)
-            case Repeat():
-                found |= _touched(operation.body)
-    return found
-
-
-def _moved(operations: Iterable[Operation], place: dict[int, int]) -> Iterator[Any]:
-    """Renumber qubits."""
-    for operation in operations:
-        match operation:
-            case Gate():
-                qubits = tuple([place[qubit] for qubit in operation.qubits])
-                yield operation._replace(qubits=qubits)
-            case Assign():
-                yield operation
-            case Measure():
-                yield Measure(place[operation.qubit], operation.clbit)
-            case Reset():
-                yield Reset(place[operation.qubit])
-            case Branch():
-                yield Branch(
-                    operation.condition,
-                    tuple(_moved(operation.then, place)),
-                    tuple(_moved(operation.otherwise, place)),
-                )
-            case Repeat():
-                yield Repeat(operation.condition, tuple(_moved(operation.body, place)))
