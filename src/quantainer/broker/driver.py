@@ -86,7 +86,7 @@ class Driver:
         self._run_seconds = run_seconds
         self._inbox: list[Event] = []
         self._handling = False
-        self._new: str | None = None
+        self._new: Job | None = None
         self._executions: dict[str, _Execution] = {}
         self._outcomes: dict[str, Outcome] = {}
         self._recent: OrderedDict[str, Outcome] = OrderedDict()
@@ -158,24 +158,29 @@ class Driver:
             log.exception("%r was not carried out", instruction)
 
     def submit(self, job: Job, payload: memoryview) -> None:
-        """Write a new job's row and payload, then let it in; ``check_room`` comes first.
+        """Let a new job in and write its row and payload; ``check_room`` comes first.
+
+        A free worker starts on it while the row is being written: no one is told of the job before
+        that, so a crash in between loses nothing that was acknowledged.
 
         Raises:
             QuantainerError: ``storage``; then the job does not exist.
         """
-        try:
-            self.store.add_job(job, payload)
-        except QuantainerError:
-            self._waiting.pop(job.id, None)
-            raise
-        self._new = job.id
+        self._new = job
         self.handle(events.JobSubmitted(job, at=job.submitted_at))
+        row, self._new = self._new, None
+        try:
+            self.store.add_job(row, payload)
+        except QuantainerError:
+            reason = "it could not be written"
+            self.handle(events.CancelRequested(job.id, at=time.time(), reason=reason))
+            raise
 
     # Rows
 
     def _save_job(self, do: instructions.SaveJob) -> None:
-        if do.job.id == self._new:
-            self._new = None  # its row was written before the life cycle knew it
+        if self._new is not None and do.job.id == self._new.id:
+            self._new = do.job  # written once, as it stands when the life cycle has had its say
             return
         self.store.save_job(do.job, lazy=do.lazy)
         if do.lazy:
