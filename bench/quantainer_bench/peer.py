@@ -91,15 +91,16 @@ def _serve(engine: str, pipe: Pipe[Any, Any]) -> None:
 def _run(
     simulator: Any, data: bytes, method: str, precision: str, shots: int, threads: int
 ) -> float | str:
-    from quantainer.circuits import measure, read
+    from quantainer.backends.simulators.lowering import lower
+    from quantainer.circuits import read
 
     if method not in simulator.methods or precision not in simulator.precisions:
         return f"has no {method} in {precision} precision"
-    circuit = read(data, format="qpy")
-    refusal = simulator.refuses(circuit, measure(circuit), method)
+    program = lower(read(data, format="qpy").program)
+    refusal = simulator.refuses(program, method)
     if refusal is not None:
         return str(refusal)
-    prepared = simulator.prepare(circuit, method, precision)
+    prepared = simulator.prepare(program, method, precision)
     started = time.perf_counter_ns()
     prepared.sample(shots, 1, threads)
     return (time.perf_counter_ns() - started) / 1e6
