@@ -104,7 +104,7 @@ class Jobs:
         if job.id in self.live:
             raise TransitionError(f"job {job.id} was submitted twice")
         phase = Phase.HELD if held else Phase.QUEUED
-        entry = self._enter(replace(job, state=STATE_OF[phase]), phase)
+        entry = self._enter(_with_state(job, STATE_OF[phase]), phase)
         self.script.append(SaveJob(entry.job))
         if job.timeout is not None:
             self.script.append(StartTimer(job.id, job.timeout))
@@ -125,9 +125,7 @@ class Jobs:
             # It ended or was held between the scheduler's choice and its report.
             self.script.append(Release(event.job))
             return
-        JOB_TRANSITIONS.step(entry.phase, "start")
-        entry.job = replace(entry.job, attempt=entry.job.attempt + 1)
-        self._move(entry, "start", lazy=True)
+        self._move(entry, "start", lazy=True, attempt=entry.job.attempt + 1)
         self.script.append(Start(entry.job))
 
     def shots_done(self, event: ShotsDone) -> None:
@@ -144,8 +142,8 @@ class Jobs:
         if entry is None or entry.phase not in STARTED:
             return
         if entry.phase is Phase.FROZEN:
-            entry.job = replace(entry.job, result_kept=True, shots_done=entry.job.shots)
-            self._move(entry, "keep", save=False)
+            shots = entry.job.shots
+            self._move(entry, "keep", save=False, result_kept=True, shots_done=shots)
             self.script.append(Keep(entry.job))
         else:
             self._commit(entry)
@@ -156,7 +154,8 @@ class Jobs:
         entry = self._attempt(event.job, event.attempt)
         if entry is None or entry.phase is not Phase.COMMITTING or entry.done is None:
             return
-        self._move(entry, "done", save=False)
+        step = JOB_TRANSITIONS.step(entry.phase, "done")
+        self._record(event.job, step.name, step.source, step.target)
         self._leave(entry, entry.done)
 
     def commit_failed(self, event: CommitFailed) -> None:
@@ -214,12 +213,11 @@ class Jobs:
             self._finish_aborted(entry)
             return
         deaths = entry.job.worker_deaths + 1
-        entry.job = replace(entry.job, worker_deaths=deaths)
         given_up = deaths >= MAX_WORKER_DEATHS or entry.job.attempt >= MAX_STARTS
         if given_up or stopping or not event.retry:
-            self._finish(entry, "fail", dict(event.error))
+            self._finish(entry, "fail", dict(event.error), worker_deaths=deaths)
             return
-        self._move(entry, "retry", lazy=True)
+        self._move(entry, "retry", lazy=True, worker_deaths=deaths)
         if entry.phase is Phase.QUEUED:
             self.script.append(Enqueue(entry.job))
 
@@ -328,9 +326,9 @@ class Jobs:
             ending = {**ending, "message": ending["message"] + kept}
         self._finish(entry, "cancel" if is_cancelled else "expire", ending)
 
-    def _finish(self, entry: LiveJob, name: str, error: dict[str, Any]) -> None:
-        entry.job = replace(entry.job, error=error, finished_at=self.script.at, result_kept=False)
-        self._move(entry, name)
+    def _finish(self, entry: LiveJob, name: str, error: dict[str, Any], **changes: Any) -> None:
+        at = self.script.at
+        self._move(entry, name, error=error, finished_at=at, result_kept=False, **changes)
         self._leave(entry, entry.job)
 
     def _leave(self, entry: LiveJob, ended: Job) -> None:
@@ -343,11 +341,15 @@ class Jobs:
         self.script.append(Notify(ended))
         self._ended(ended.lease)
 
-    def _move(self, entry: LiveJob, name: str, *, save: bool = True, lazy: bool = False) -> None:
+    def _move(
+        self, entry: LiveJob, name: str, *, save: bool = True, lazy: bool = False, **changes: Any
+    ) -> None:
         step = JOB_TRANSITIONS.step(entry.phase, name)
         self._record(entry.job.id, name, step.source, step.target)
         entry.phase = step.target
-        entry.job = replace(entry.job, state=STATE_OF[step.target])
+        state = STATE_OF[step.target]
+        if changes or entry.job.state is not state:
+            entry.job = replace(entry.job, state=state, **changes)
         if save:
             self.script.append(SaveJob(entry.job, lazy))
 
@@ -357,6 +359,10 @@ class Jobs:
     def _timer(self, entry: LiveJob, instruction: HoldTimer | ResumeTimer | StopTimer) -> None:
         if entry.job.timeout is not None:
             self.script.append(instruction)
+
+
+def _with_state(job: Job, state: JobState) -> Job:
+    return job if job.state is state else replace(job, state=state)
 
 
 def cancelled(job: Job, reason: str) -> dict[str, Any]:
