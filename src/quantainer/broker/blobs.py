@@ -64,7 +64,7 @@ class Blobs:
     def _write(self, name: str, data: Bytes) -> None:
         path, partial = self._directory / name, self._directory / f"{name}.part"
         try:
-            with partial.open("wb") as file:
+            with open(partial, "wb", opener=_private) as file:
                 file.write(data)
                 if self._durable:
                     file.flush()
@@ -75,6 +75,10 @@ class Blobs:
             raise
         if self._durable:
             sync_directory(self._directory)
+
+
+def _private(path: str, flags: int) -> int:
+    return os.open(path, flags, 0o600)
 
 
 def sync_directory(directory: Path) -> None:

@@ -142,7 +142,7 @@ def identify(pidfd: int, pid: int, uid: int | None = None, gid: int | None = Non
             cgroup = container_cgroup(Memberships.parse(file.read()))
         if uid is None or gid is None:
             uid, gid = _owner(pid)
-    except (OSError, ValueError):
+    except OSError:
         raise _unseen() from None
     namespaces: Namespaces | None = None
     root: tuple[int, int] | None = None
@@ -168,15 +168,13 @@ def root_of(pid: int | str) -> tuple[int, int]:
 def _owner(pid: int) -> tuple[int, int]:
     """Return the effective user and group of a process.
 
-    The owner of its folder in ``/proc`` would not do: any process can make that root's, by asking
-    not to be dumped.
+    They own its folder in ``/proc``, if not what lies in it: a process can hide that.
 
     Raises:
         OSError: If the process is gone.
     """
-    text = Path(f"/proc/{pid}/status").read_text(encoding="utf-8", errors="replace")
-    lines = dict(line.split(":", 1) for line in text.splitlines() if ":" in line)
-    return int(lines["Uid"].split()[1]), int(lines["Gid"].split()[1])
+    status = Path(f"/proc/{pid}").stat()
+    return status.st_uid, status.st_gid
 
 
 def has_ended(pidfd: int) -> bool:

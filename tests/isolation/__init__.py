@@ -1,0 +1,1 @@
+"""Attempts to escape, as tests. ``docs/isolation.md`` lists them."""
