@@ -94,4 +94,10 @@ def test_too_much_entanglement_is_refused(
     assert refused.value.needed > 1e-3
     loose = Options(method="mps", engine=engine, truncation_max=1e9)
     result = run(Qsim(), strongly_entangled(12, 12), limits, shots=100, options=loose)
-    assert result.metadata["truncation_error"] > 1e-3
+    loss = result.metadata["truncation_error"]
+    assert loss > 1e-3
+    # Nothing of one run is left in the next: one engine keeps its log for the whole process.
+    again = run(Qsim(), strongly_entangled(12, 12), limits, shots=100, options=loose)
+    assert again.metadata["truncation_error"] == pytest.approx(loss, rel=1e-6)
+    small = run(Qsim(), weakly_entangled(3, 2), limits, shots=100, options=options)
+    assert small.metadata["truncation_error"] < 1e-9

@@ -13,6 +13,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantainer.backends.simulators.entanglement import bond_log2
 from quantainer.backends.simulators.gates import matrix_of
 from quantainer.backends.simulators.program import (
     Assign,
@@ -90,10 +91,12 @@ class _Prepared:
             # Fusion costs more than it saves on two cores (measured: 20 qubits, depth 20).
             "fusion_enable": False,
         }
+        # Aer never empties its log: it is only asked for where something can be lost.
+        self._may_lose = method == "mps" and 1 << bond_log2(program) > MPS_BOND
         if method == "mps":
             self._options |= {
                 "matrix_product_state_max_bond_dimension": MPS_BOND,
-                "mps_log_data": True,
+                "mps_log_data": self._may_lose,
             }
         self.bytes = 1000 + 400 * len(self._circuit.data)
 
@@ -104,7 +107,7 @@ class _Prepared:
         packed = from_counts(counts, self._program.clbits, seed)
         if self._method != "mps":
             return Samples(packed)
-        return Samples(packed, _truncation(metadata))
+        return Samples(packed, _lost(metadata) if self._may_lose else 0.0)
 
     def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
         """Return analytic values by the method's own contraction."""
@@ -265,10 +268,21 @@ def _assigns(operation: Operation) -> bool:
     return False
 
 
-def _truncation(metadata: dict[str, Any]) -> float:
-    """Return the sum of the squared singular values that were dropped."""
-    found = _DISCARDED.findall(metadata.get("MPS_log_data", ""))
-    return float(sum(float(value) for value in found))
+_log_length = 0
+
+
+def _lost(metadata: dict[str, Any]) -> float:
+    """Return the sum of the squared singular values that this run dropped.
+
+    Aer 0.18 keeps one log for the whole process and hands out all of it: what is new is what lies
+    behind the length seen last.
+    """
+    global _log_length  # noqa: PLW0603
+    log = metadata.get("MPS_log_data", "")
+    new = log[_log_length:] if len(log) > _log_length else log
+    # The log is in braces; the closing one is overwritten when it grows.
+    _log_length = max(0, len(log) - 1)
+    return float(sum(float(value) for value in _DISCARDED.findall(new)))
 
 
 def _only(program: Program, names: frozenset[str]) -> bool:

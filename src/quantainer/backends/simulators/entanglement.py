@@ -1,0 +1,38 @@
+"""Entanglement: an upper bound for what a matrix product state of a program must hold."""
+
+from __future__ import annotations
+
+from quantainer.backends.simulators.program import Gate, Program
+
+__all__ = ["bond_log2"]
+
+_RANK_TWO = frozenset(
+    {"cx", "cy", "cz", "ch", "cp", "cu1", "crx", "cry", "crz", "cu", "cu3", "cs", "csdg", "csx"}
+    | {"rxx", "ryy", "rzz", "rzx", "ecr"}
+)
+"""Two-qubit gates whose operator Schmidt rank is 2; others have 4 at most."""
+
+
+def bond_log2(program: Program) -> int:
+    """Return an upper bound for log2 of the Schmidt rank over any cut of the line of qubits.
+
+    A gate over a cut multiplies the rank by its own operator Schmidt rank at most; and no rank is
+    above the dimension of the smaller side.
+    """
+    n = program.qubits
+    steps = [0] * (n + 1)
+    for gate in program.gates:
+        if len(gate.qubits) > 1:
+            steps[min(gate.qubits)] += _rank_log2(gate)
+            steps[max(gate.qubits)] -= _rank_log2(gate)
+    bound = rank = 0
+    for cut in range(n - 1):
+        rank += steps[cut]
+        bound = max(bound, min(rank, cut + 1, n - 1 - cut))
+    return bound
+
+
+def _rank_log2(gate: Gate) -> int:
+    if len(gate.qubits) > 2:
+        return 2 * (len(gate.qubits) // 2)
+    return 1 if gate.matrix is None and gate.name in _RANK_TWO else 2
