@@ -1,8 +1,8 @@
 """Every engine on every class of circuit: the table that the choice of ``qsim`` rests on.
 
-``python -m quantainer_bench.engines [--json] [--rounds N] [--largest QUBITS] [--threads N]``. Engines
-take turns round by round in one process; preparing a circuit is timed apart from drawing 1000 shots. The
-numbers belong into ``src/quantainer/backends/rates.py``.
+``python -m quantainer_bench.engines [--json] [--rounds N] [--largest QUBITS] [--threads N]
+[--only CLASS]``. Engines take turns round by round in one process; preparing a circuit is timed
+apart from drawing 1000 shots. The numbers belong into ``src/quantainer/backends/rates.py``.
 """
 
 from __future__ import annotations
@@ -128,7 +128,8 @@ def main() -> None:
         print(
             f"{row['class']:14}{row['size']:6}  {row['engine']:10}{row['method']:14}"
             f"{row['precision']:7}  prepare {row['prepare_ms']:9.2f}  "
-            f"min {row['min_ms']:10.3f}  median {row['p50_ms']:10.3f}  max {row['max_ms']:10.3f} ms",
+            f"min {row['min_ms']:10.3f}  median {row['p50_ms']:10.3f}  "
+            f"max {row['max_ms']:10.3f} ms",
             flush=True,
         )
 
