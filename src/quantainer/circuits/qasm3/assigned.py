@@ -11,46 +11,29 @@ from dataclasses import dataclass, fields
 from typing import Any
 
 from quantainer.circuits.qasm3 import syntax
-from quantainer.circuits.qasm3.syntax import Expression, Node
+from quantainer.circuits.qasm3.syntax import Expression, Node, Statement
 
-__all__ = ["Effects", "effects_of"]
+__all__ = ["Assigned", "Effects"]
+
+Target = tuple[str, int | None]
 
 
-@dataclass(slots=True)
+@dataclass(frozen=True, slots=True)
 class Effects:
     """What statements may do.
 
     Attributes:
-        names: Variables that they may assign.
-        calls: Functions that they may call; classical arrays in the arguments are in ``names``.
+        targets: Variables that they may assign, and the bit where they assign only one.
+        calls: Functions that they may call; classical arrays in the arguments are in ``targets``.
         exits: ``break`` and ``continue`` of the loop around them, ``return``, ``end``.
     """
 
-    names: frozenset[str]
+    targets: frozenset[Target]
     calls: frozenset[str]
     exits: frozenset[str]
 
 
-def effects_of(statements: Iterable[Node]) -> Effects:
-    """Return what statements and expressions may do, blocks within them included."""
-    names: set[str] = set()
-    calls: set[str] = set()
-    exits: set[str] = set()
-    stack: list[tuple[Any, bool]] = [(node, False) for node in statements]
-    while stack:
-        node, in_loop = stack.pop()
-        names.update(_written(node))
-        if isinstance(node, syntax.Call | syntax.GateCall):
-            calls.add(node.name)
-        leaves = _EXITS.get(type(node))
-        if leaves is not None and not (in_loop and leaves in ("break", "continue")):
-            exits.add(leaves)
-        in_loop = in_loop or isinstance(node, syntax.For | syntax.While)
-        stack += [(child, in_loop) for child in _children(node)]
-    names.discard("")
-    return Effects(frozenset(names), frozenset(calls), frozenset(exits))
-
-
+_LOOP_EXITS = frozenset(("break", "continue"))
 _EXITS: dict[type, str] = {
     syntax.Break: "break",
     syntax.Continue: "continue",
@@ -59,22 +42,83 @@ _EXITS: dict[type, str] = {
 }
 
 
-def _written(node: Any) -> Iterable[str]:
-    """Return the names that a node itself may change."""
+class Assigned:
+    """Answers for any part of a program; each part is looked at once."""
+
+    def __init__(self) -> None:
+        self._known: dict[int, tuple[Any, Effects]] = {}
+
+    def of(self, what: Node | list[Statement]) -> Effects:
+        """Return what a statement, an expression or a list of statements may do."""
+        known = self._known.get(id(what))
+        if known is None:
+            known = self._known[id(what)] = (what, self._find(what))
+        return known[1]
+
+    def _find(self, what: Any) -> Effects:
+        if isinstance(what, Expression):
+            return _of_expression(what)
+        targets = set(_written(what))
+        calls: set[str] = set()
+        exits: set[str] = set()
+        if type(what) in _EXITS:
+            exits.add(_EXITS[type(what)])
+        if isinstance(what, syntax.GateCall):
+            calls.add(what.name)
+        for child in _children(what):
+            inner = self.of(child)
+            targets |= inner.targets
+            calls |= inner.calls
+            exits |= inner.exits
+        if isinstance(what, syntax.For | syntax.While):
+            exits -= _LOOP_EXITS
+        targets.discard(("", None))
+        return Effects(frozenset(targets), frozenset(calls), frozenset(exits))
+
+
+_PURE = Effects(frozenset(), frozenset(), frozenset())
+
+
+def _of_expression(node: Expression) -> Effects:
+    """Find the calls in an expression."""
+    targets: set[Target] = set()
+    calls: set[str] = set()
+    stack: list[Any] = [node]
+    while stack:
+        current = stack.pop()
+        if isinstance(current, syntax.Call):
+            calls.add(current.name)
+            targets.update((_base_name(argument), None) for argument in current.arguments)
+        stack += _children(current)
+    if not calls:
+        return _PURE
+    targets.discard(("", None))
+    return Effects(frozenset(targets), frozenset(calls), frozenset())
+
+
+def _written(node: Any) -> Iterable[Target]:
+    """Return the targets that a node itself may change."""
     if isinstance(node, syntax.Assign | syntax.MeasureStatement):
-        return (base_name(node.target),)
+        return (_target(node.target),)
     if isinstance(node, syntax.ClassicalDeclaration):
-        return (node.name,)
+        return ((node.name, None),)
     if isinstance(node, syntax.Alias):  # assigned to, it changes what it stands for
-        return _all_names(node.value)
-    if isinstance(node, syntax.Call):
-        return map(base_name, node.arguments)
+        return ((name, None) for name in _all_names(node.value))
     if isinstance(node, syntax.GateCall):
-        return map(base_name, (*node.arguments, *node.operands))
+        return ((_base_name(each), None) for each in (*node.arguments, *node.operands))
     return ()
 
 
-def base_name(node: Expression | None) -> str:
+def _target(node: Expression | None) -> Target:
+    """Return what an assignment changes: one bit if its place is written as a number."""
+    if isinstance(node, syntax.Index) and isinstance(node.base, syntax.Name):
+        item = node.items[0] if len(node.items) == 1 else None
+        if isinstance(item, syntax.Literal) and isinstance(item.value, int):
+            return node.base.name, item.value
+    return _base_name(node), None
+
+
+def _base_name(node: Expression | None) -> str:
     """Return the name that is indexed; empty if there is none."""
     while isinstance(node, syntax.Index):
         node = node.base
@@ -90,12 +134,23 @@ def _all_names(node: Expression) -> Iterator[str]:
         stack += _children(current)
 
 
-def _children(node: Any) -> Iterator[Node]:
-    for field in fields(node):
-        yield from _nodes(getattr(node, field.name))
+_FIELDS: dict[type, tuple[str, ...]] = {syntax.Literal: (), syntax.Name: ()}
 
 
-def _nodes(value: Any) -> Iterator[Node]:
+def _children(node: Any) -> Iterator[Any]:
+    """Yield the nodes right below a node or a list of nodes."""
+    if isinstance(node, list):
+        yield from node
+        return
+    kind = type(node)
+    names = _FIELDS.get(kind)
+    if names is None:
+        names = _FIELDS[kind] = tuple(field.name for field in fields(kind))
+    for name in names:
+        yield from _nodes(getattr(node, name))
+
+
+def _nodes(value: Any) -> Iterator[Any]:
     if isinstance(value, Node):
         yield value
     elif isinstance(value, list | tuple):

@@ -22,9 +22,9 @@ from qiskit.circuit.classical import expr
 
 from quantainer.circuits.circuit import SCRATCH
 from quantainer.circuits.qasm3 import emitter
-from quantainer.circuits.qasm3.logic import Bit, Function
+from quantainer.circuits.qasm3.logic import Bit, Function, atoms
 from quantainer.circuits.qasm3.machine import Machine
-from quantainer.circuits.qasm3.memory import Cell
+from quantainer.circuits.qasm3.memory import Cell, Register
 from quantainer.circuits.qasm3.unitary import instruction
 
 __all__ = ["build"]
@@ -90,11 +90,34 @@ def _clbits(machine: Machine, circuit: QuantumCircuit) -> dict[Any, ClassicalReg
         taken.add(name)
         found[register] = ClassicalRegister(len(register.cells), name)
     scratch = machine.memory.scratch
-    if scratch.used:
+    scratch.cells = _used(machine.emitter.block, scratch)
+    for index, cell in enumerate(scratch.cells):
+        cell.index = index
+    if scratch.cells:
         found[scratch] = ClassicalRegister(len(scratch.cells), SCRATCH)
     for each in found.values():
         circuit.add_register(each)
     return found
+
+
+def _used(block: emitter.Block, register: Register) -> list[Cell]:
+    """Return the cells of a register that an operation reads or writes, in order."""
+    found: set[Any] = set()
+    stack = [block]
+    while stack:
+        for operation in stack.pop().operations:
+            if isinstance(operation, emitter.Measurement):
+                found.add(operation.cell)
+            elif isinstance(operation, emitter.Store):
+                found.add(operation.cell)
+                found.update(atoms(operation.bit))
+            elif isinstance(operation, emitter.Branch):
+                found.update(atoms(operation.condition))
+                stack += [operation.true, operation.false]
+            elif isinstance(operation, emitter.Loop):
+                found.update(atoms(operation.condition))
+                stack.append(operation.body)
+    return [cell for cell in register.cells if cell in found]
 
 
 def _unused(name: str, machine: Machine) -> str:

@@ -256,7 +256,11 @@ def _unrolled(
     iterations = machine.iterations
     start = State(assigned, [])
 
+    if id(node) in machine.run_time_loops:
+        return None
+
     def undo() -> None:
+        machine.run_time_loops.add(id(node))  # a trial per loop, not one per trial around it
         del target.operations[mark:]
         target.phase, machine.emitter.count = phase, count
         machine.iterations = iterations

@@ -10,6 +10,7 @@ from qiskit import QuantumCircuit
 from qiskit._accelerate.circuit import CircuitInstruction
 from qiskit.circuit import (
     CASE_DEFAULT,
+    Barrier,
     BoxOp,
     BreakLoopOp,
     ClassicalRegister,
@@ -18,6 +19,7 @@ from qiskit.circuit import (
     ControlledGate,
     Delay,
     ForLoopOp,
+    Gate,
     IfElseOp,
     Parameter,
     Store,
@@ -219,6 +221,10 @@ class _Writer:
         return self._standard[name]
 
     def _define(self, name: str, body: QuantumCircuit, formal: list[Parameter]) -> str:
+        for each in body.data:
+            if not (each.is_standard_gate() or isinstance(each.operation, Gate | Barrier)):
+                reason = f"{each.name!r} in the definition of {name!r} is no gate"
+                raise QuantainerError("unsupported_circuit", reason)
         self._parameters.update({each: each.name for each in formal})
         qubits = {bit: f"q{index}" for index, bit in enumerate(body.qubits)}
         lines = self._block(body, qubits, "  ", body.global_phase)

@@ -13,7 +13,7 @@ from quantainer.circuits.qasm3.kinds import BIT, DURATION, FLOAT, INT, MACHINE, 
 from quantainer.circuits.qasm3.kinds import array as array_of
 from quantainer.circuits.qasm3.kinds import bits as bits_of
 from quantainer.circuits.qasm3.logic import number
-from quantainer.circuits.qasm3.machine import Machine
+from quantainer.circuits.qasm3.machine import Machine, OutOfRangeError
 from quantainer.circuits.qasm3.operators import binary, unary
 from quantainer.circuits.qasm3.syntax import Expression, TypeSpec
 from quantainer.circuits.qasm3.values import Duration, Value, Variable, is_known, row_of
@@ -115,6 +115,11 @@ def _concatenation(machine: Machine, node: syntax.Concatenation) -> Value:
 
 
 def _index(machine: Machine, node: syntax.Index) -> Value:
+    if isinstance(node.base, syntax.Name) and len(node.items) == 1:
+        symbol, hidden = machine.scope.find(node.base.name)
+        single = not hidden and not isinstance(node.items[0], syntax.Range | syntax.SetLiteral)
+        if single and isinstance(symbol, Variable) and symbol.kind.name == "bits":
+            return _bit(machine, node.items[0], symbol)
     value = evaluate(machine, node.base)
     kind = value.kind
     if kind.name == "array":
@@ -124,11 +129,23 @@ def _index(machine: Machine, node: syntax.Index) -> Value:
     places = indices_of(machine, node, kind.width)
     row = row_of(value)
     if isinstance(places, int):
-        bit = row[places]
-        return Value(BIT, int(bit) if isinstance(bit, bool) else (bit,), value.const)
+        return _index_bits(value, places)
     chosen = tuple(row[place] for place in places)
     data = number(chosen)
     return Value(bits_of(len(chosen)), chosen if data is None else data, value.const)
+
+
+def _bit(machine: Machine, node: Expression, variable: Variable) -> Value:
+    """Return one bit of a register without reading all."""
+    if variable.cells is None:  # a constant
+        return _index_bits(variable.read(), single_index(machine, node, variable.kind.width))
+    bit = variable.cells[single_index(machine, node, variable.kind.width)].read()
+    return Value(BIT, int(bit) if isinstance(bit, bool) else (bit,))
+
+
+def _index_bits(value: Value, place: int) -> Value:
+    bit = row_of(value)[place]
+    return Value(BIT, int(bit) if isinstance(bit, bool) else (bit,), value.const)
 
 
 def _element(machine: Machine, node: syntax.Index, value: Value) -> Value:
@@ -185,8 +202,13 @@ def single_index(machine: Machine, node: Expression, size: int) -> int:
     """Return a place within ``size``; negative ones count from the end."""
     place = _integer(machine, node)
     if not -size <= place < size:
-        raise machine.invalid(node, f"index {place} is out of range: there are {size}")
+        raise _out_of_range(machine, node, place, size)
     return place % size
+
+
+def _out_of_range(machine: Machine, node: Expression, place: int, size: int) -> OutOfRangeError:
+    refusal = machine.invalid(node, f"index {place} is out of range: there are {size}")
+    return OutOfRangeError(refusal.code, refusal.message)
 
 
 def _integer(machine: Machine, node: Expression) -> int:
@@ -213,7 +235,7 @@ def _places(machine: Machine, node: Expression, size: int) -> int | range:
         places = range(start, size, step)
     for place in (places[0], places[-1]) if places else ():
         if not 0 <= place < size:
-            raise machine.invalid(node, f"index {place} is out of range: there are {size}")
+            raise _out_of_range(machine, node, place, size)
     return places
 
 

@@ -61,7 +61,7 @@ def call(machine: Machine, node: Node, name: str, arguments: list[Value]) -> Val
         result = _real(machine, node, name, arguments[0])
     else:
         result = _OTHERS[name](machine, node, name, arguments)
-    return result._replace(const=const)
+    return result._replace(const=const or name == "sizeof")
 
 
 def _refuse(machine: Machine, node: Node, name: str, arguments: list[Value]) -> Value:

@@ -9,18 +9,18 @@ from pathlib import Path
 from typing import Any, NoReturn
 
 from quantainer.circuits.options import ReadOptions
-from quantainer.circuits.qasm3.assigned import Effects, effects_of
+from quantainer.circuits.qasm3.assigned import Assigned, Effects
 from quantainer.circuits.qasm3.emitter import Block, Branch, Emitter, Store
-from quantainer.circuits.qasm3.kinds import BOOL, VOID, Kind
+from quantainer.circuits.qasm3.kinds import BOOL, VOID, Kind, bits
 from quantainer.circuits.qasm3.logic import Bit, Function, all_of, atoms, constant, invert
 from quantainer.circuits.qasm3.memory import Cell, Memory
-from quantainer.circuits.qasm3.scope import Extern, Scope, SubroutineSymbol, Symbol
+from quantainer.circuits.qasm3.scope import Extern, GateSymbol, Scope, SubroutineSymbol, Symbol
 from quantainer.circuits.qasm3.source import Source, nearest
 from quantainer.circuits.qasm3.syntax import Assign, Call, Expression, Node, Statement
 from quantainer.circuits.qasm3.values import Choice, Value, Variable, is_known
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["NEXT", "Frame", "LoopFrame", "Machine", "Outcomes", "Unknown"]
+__all__ = ["NEXT", "Frame", "LoopFrame", "Machine", "OutOfRangeError", "Outcomes", "Unknown"]
 
 Outcomes = frozenset[str]
 """How a piece of a program may go on: ``next``, ``break``, ``continue``, ``return``, ``end``."""
@@ -36,6 +36,10 @@ class Unknown(Exception):  # noqa: N818 (a question, not an error)
         self.at = at
         self.cell = cell
         self.what = what
+
+
+class OutOfRangeError(QuantainerError):
+    """An index is outside; where a measurement decides on the index, only some runs are."""
 
 
 @dataclass(slots=True)
@@ -105,9 +109,10 @@ class Machine:
         self.body: list[Statement] = []
         self.early: dict[int, Variable] = {}
         self.assignments: dict[int, Assign] = {}
+        self.run_time_loops: set[int] = set()
         self.splits = 0
         self._rests: dict[tuple[int, int], tuple[Any, list[Statement]]] = {}
-        self._effects: dict[int, tuple[Any, Effects]] = {}
+        self._assigned = Assigned()
 
     def execute(self, statements: list[Statement]) -> Outcomes:
         """Execute statements in order; :mod:`.program` knows how."""
@@ -163,6 +168,9 @@ class Machine:
     def declare(self, node: Node, name: str, symbol: Symbol) -> None:
         """Give a name a meaning in the current scope."""
         found = self.scope.names.get(name)
+        if isinstance(found, GateSymbol) and found.library is not None:
+            reason = f"`{name}` is a gate of the standard library"
+            raise self.invalid(node, reason, "Choose another name.")
         if found is not None and not (isinstance(found, Extern) and found.word == "defcal"):
             raise self.invalid(
                 node, f"`{name}` is declared already", "Names are declared once per scope."
@@ -227,12 +235,8 @@ class Machine:
     # Effects
 
     def effects(self, what: list[Statement] | Node) -> Effects:
-        """Return what statements may do; kept, since loops ask again and again."""
-        key = id(what)
-        if key not in self._effects:
-            nodes = [what] if isinstance(what, Node) else what
-            self._effects[key] = (what, effects_of(nodes))
-        return self._effects[key][1]
+        """Return what statements may do."""
+        return self._assigned.of(what)
 
     def rest(self, statements: list[Statement], start: int) -> list[Statement]:
         """Return the statements from a place on: the same list each time."""
@@ -244,10 +248,18 @@ class Machine:
     def assigned(self, effects: Effects) -> list[Variable]:
         """Return the variables that may change, flags of exits included."""
         found: dict[Variable, None] = {}
-        for name in effects.names:
+        places: dict[Variable, set[int]] = {}
+        for name, place in effects.targets:
             symbol, hidden = self.scope.find(name)
-            if isinstance(symbol, Variable) and not hidden and not symbol.const:
+            if not isinstance(symbol, Variable) or hidden or symbol.const:
+                continue
+            if place is not None and symbol.kind.name == "bits" and place < symbol.kind.width:
+                places.setdefault(symbol, set()).add(place)
+            else:
                 found.update(dict.fromkeys(_parts(symbol)))
+        for variable, some in places.items():
+            if variable not in found:
+                found[_some_bits(variable, sorted(some))] = None
         exits = effects.exits | ({"end"} if self.may_end(effects.calls) else set())
         if self.frame.loops:
             loop = self.frame.loops[-1]
@@ -416,6 +428,13 @@ def learn(condition: Bit, holds: bool) -> None:
         elif isinstance(node, Function) and node.op == ("and" if true else "or"):
             assert node.right is not None
             stack += [(node.left, true), (node.right, true)]
+
+
+def _some_bits(variable: Variable, places: list[int]) -> Variable:
+    """Return some bits of a register as a variable."""
+    assert variable.cells is not None
+    cells = [variable.cells[place] for place in places]
+    return Variable(variable.name, bits(len(cells)), cells=cells)
 
 
 def _parts(variable: Variable) -> list[Variable]:

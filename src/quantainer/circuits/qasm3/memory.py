@@ -48,8 +48,8 @@ class Register:
     """A named row of cells; it becomes a classical register of the circuit if ``used``.
 
     Attributes:
-        output: Whether the program declares it as an output; if it declares any, the others are
-            no part of its result.
+        output: Whether it is part of the program's result: if it is declared as an output, or is
+            a register of bits in a program that declares none.
     """
 
     def __init__(self, name: str, size: int, used: bool, stored: bool | None = False) -> None:

@@ -6,10 +6,11 @@ import sys
 from collections.abc import Iterator
 from contextlib import contextmanager
 
+from quantainer.circuits.circuit import SCRATCH
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.qasm3 import subroutines, syntax
 from quantainer.circuits.qasm3.library import BUILTIN
-from quantainer.circuits.qasm3.machine import NEXT, Machine, Outcomes, Unknown
+from quantainer.circuits.qasm3.machine import NEXT, Machine, Outcomes, OutOfRangeError, Unknown
 from quantainer.circuits.qasm3.parser import parse
 from quantainer.circuits.qasm3.scope import GateSymbol
 from quantainer.circuits.qasm3.source import Source
@@ -52,19 +53,20 @@ def _deep_recursion(nesting: int) -> Iterator[None]:
 
 
 def _finish(machine: Machine) -> None:
-    """Store what the program's outputs are known to be."""
-    for variable in machine.bits:
-        machine.settle(variable)
-    for name in machine.outputs:
-        output = machine.globals.names[name]
-        assert isinstance(output, Variable)
-        for part in output.data.flat if output.kind.name == "array" else (output,):
-            if part.kind.binary:
-                machine.settle(part)
-                register = part.bits(machine.memory)[0].register
-                register.used = register.output = True
-    if machine.outputs:
-        machine.memory.hide()
+    """Store what the program's results are known to be, and hide the registers that are none."""
+    results = set(machine.outputs) or {each.name for each in machine.bits if each.name != SCRATCH}
+    for name, variable in machine.globals.names.items():
+        if name in results and isinstance(variable, Variable):
+            _finish_result(machine, variable)
+    machine.memory.hide()
+
+
+def _finish_result(machine: Machine, variable: Variable) -> None:
+    for part in variable.data.flat if variable.kind.name == "array" else (variable,):
+        if part.kind.binary:
+            machine.settle(part)
+            register = part.bits(machine.memory)[0].register
+            register.used = register.output = True
 
 
 class _Program(Machine):
@@ -89,7 +91,9 @@ class _Program(Machine):
         if isinstance(going, bool):
             return self.execute(rest) if going else NEXT - NEXT
         for each in rest:  # what follows the branch sees these names, too
-            if isinstance(each, syntax.ClassicalDeclaration) and not each.const:
+            if not isinstance(each, syntax.ClassicalDeclaration) or each.const:
+                continue
+            if id(each) not in self.early:
                 self.early[id(each)] = declare(self, each)
         assigned = self.assigned(self.effects(rest))
         return self.branch(going, assigned, lambda: self.execute(rest), lambda: NEXT - NEXT)
@@ -136,11 +140,23 @@ class _Program(Machine):
             return self.branch(
                 unknown.cell,
                 self.assigned(self.effects(again)),
-                lambda: self._statement(again),
-                lambda: self._statement(again),
+                lambda: self._part(again),
+                lambda: self._part(again),
             )
         finally:
             self.splits -= 1
+
+    def _part(self, node: Statement) -> Outcomes:
+        """Execute a statement for one value of a bit: an index may be right for the other only."""
+        block = self.emitter.block
+        mark = len(block.operations)
+        try:
+            return self._statement(node)
+        except OutOfRangeError as error:
+            del block.operations[mark:]
+            reason = error.message.split(": ", 1)[1]
+            self.note(node, f"does nothing in runs whose measured bits lead to: {reason}")
+            return NEXT
 
     def _declared(self, node: syntax.ClassicalDeclaration, unknown: Unknown) -> Statement:
         """Declare a variable once, and return the assignment of its first value, to be split."""

@@ -94,8 +94,11 @@ class Variable:
 
     def read(self) -> Value:
         """Return the value."""
-        if self.data is not None:
-            return Value(self.kind, self.data, self.const)
+        data = self.data
+        while isinstance(data, Choice) and data.bit.value is not None:
+            data = data.true if data.bit.value else data.false
+        if data is not None:
+            return Value(self.kind, data, self.const)
         assert self.cells is not None
         return Value(self.kind, packed(self.kind, [cell.read() for cell in self.cells]))
 
