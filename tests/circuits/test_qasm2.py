@@ -12,7 +12,7 @@ from qiskit import QuantumCircuit, qasm2
 from qiskit.quantum_info import Operator
 
 from quantainer.circuits import Circuit, ReadOptions, measure, read
-from quantainer.circuits.qasm2_library import EXTENSION, LIBRARY
+from quantainer.circuits.qasm2.library import EXTENSION, LIBRARY
 from quantainer_client.errors import QuantainerError
 
 HEAD = 'OPENQASM 2.0;\ninclude "qelib1.inc";\n'
@@ -175,6 +175,9 @@ def test_random_definitions_keep_their_meaning(data) -> None:
         ("int x = 5;", "3:1", "'int' is not defined"),
         ("qreg q[1];\nh q[1];", "4:5", "out-of-range"),
         ("qreg q[1]", "3:", "end-of-file"),
+        ("qreg q[2];\ncu1 q[0],q[1];", "4:1", "'cu1' takes 1 parameters"),
+        ("gate g(a) x { rz(a) x; }\nqreg q[1];\ng q[0];", "5:1", "'g' takes 1 parameters"),
+        ("gate g x { rz x; }\nqreg q[1];\ng q[0];", "5:1", "'rz' takes 1 parameters"),
     ],
 )  # fmt: skip
 def test_refusals_name_line_column_and_reason(body: str, place: str, reason: str) -> None:

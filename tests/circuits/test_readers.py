@@ -329,6 +329,13 @@ def test_stim_noise_is_refused_and_annotations_are_kept() -> None:
     assert circuit.notes == ("1 detectors and 1 observables are kept as metadata",)
 
 
+@pytest.mark.parametrize("text", ["[", "H 0\nH[tag 1", "H[a] 0 ["])
+def test_stim_brackets_that_are_not_closed_are_refused(text: str) -> None:
+    """Stim's own parser takes all memory there is over one."""
+    with pytest.raises(QuantainerError, match=r"s:\d+:\d+: a '\[' is not closed on its line"):
+        read(text.encode(), "s", "stim")
+
+
 def test_stim_loops_that_blow_up_are_refused_at_once() -> None:
     text = b"REPEAT 1000000 {\nREPEAT 1000000 {\nH 0\n}\n}"
     with pytest.raises(QuantainerError, match="too many operations") as caught:

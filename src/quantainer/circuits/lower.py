@@ -30,11 +30,13 @@ from qiskit.circuit import (
 )
 from qiskit.circuit.library import UnitaryGate
 
+from quantainer.circuits.builder import STANDARD_GATES
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.refusal import invalid, over_limit
 
 __all__ = ["lower"]
 
+_SHAPES = {name: (gate.num_qubits, gate.num_params) for name, gate in STANDARD_GATES.items()}
 _KEPT = (Measure, Reset, Barrier, Delay, UnitaryGate, Store, BreakLoopOp, ContinueLoopOp)
 
 
@@ -79,9 +81,14 @@ class _Lowering:
     def _stays(self, instruction: Any) -> bool:
         self._spend()
         if instruction.is_standard_gate():
-            self._check_angles(instruction)
+            self._check_gate(instruction)
             return True
-        return isinstance(instruction.operation, _KEPT)
+        operation = instruction.operation
+        wires = len(instruction.qubits), len(instruction.clbits)
+        if (operation.num_qubits, operation.num_clbits) != wires:
+            reason = f"operation {operation.name} has {wires[0]} qubits and {wires[1]} bits"
+            raise invalid(self._name, f"{reason}, which it cannot have")
+        return isinstance(operation, _KEPT)
 
     def _spend(self, gates: int = 1) -> None:
         self._gates += gates
@@ -89,8 +96,14 @@ class _Lowering:
             limit = self._options.max_gates
             raise over_limit(self._name, "gates", "max_gates", limit=limit, needed=self._gates)
 
-    def _check_angles(self, instruction: Any) -> None:
-        for angle in instruction.params:
+    def _check_gate(self, instruction: Any) -> None:
+        """A broken file may give a gate another number of qubits or angles than it has."""
+        params = instruction.params
+        shape = len(instruction.qubits), len(params)
+        if shape != _SHAPES[instruction.name] or instruction.clbits:
+            reason = f"gate {instruction.name} has {shape[0]} qubits and {shape[1]} angles"
+            raise invalid(self._name, f"{reason}, which it cannot have")
+        for angle in params:
             if isinstance(angle, float | int) and not math.isfinite(angle):
                 reason = f"gate {instruction.name} has the angle {angle}"
                 raise invalid(self._name, reason, hint="Angles must be finite numbers.")

@@ -5,6 +5,8 @@ from __future__ import annotations
 import io
 import re
 import struct
+import warnings
+from collections.abc import Iterator
 from typing import Any
 
 from qiskit import qpy
@@ -21,6 +23,7 @@ __all__ = ["read"]
 _MAGIC = b"QISKIT"
 _OLDEST = 1
 _VARIABLES_SINCE, _TABLE_SINCE = 12, 16
+_NUMERIC_PHASE = re.compile(rb"[fi]\x00\x08")
 _HEADERS = {
     # last version: the header of a circuit
     1: struct.Struct(formats.CIRCUIT_HEADER_PACK),
@@ -39,7 +42,9 @@ def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
     version = _version(data, name)
     _check_sizes(data, version, name, options)
     try:
-        programs = qpy.load(io.BytesIO(data))
+        with warnings.catch_warnings(record=True) as said:
+            warnings.simplefilter("always")
+            programs = qpy.load(io.BytesIO(data))
     except BaseException as error:  # pyo3 raises panics past ``Exception``
         if isinstance(error, KeyboardInterrupt | SystemExit):
             raise
@@ -47,8 +52,8 @@ def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
         hint = "The file is cut off or was written by a program that does not follow the format."
         raise invalid(name, reason, hint=hint) from None
     program = _one(programs, name, options)
-    notes = (f"QPY version {version}",)
-    return Circuit(lower(program, name, options), "qpy", name or program.name, notes)
+    notes = [f"QPY version {version}", *dict.fromkeys(_first_line(one.message) for one in said)]
+    return Circuit(lower(program, name, options), "qpy", name or program.name, tuple(notes))
 
 
 def _version(data: bytes, name: str) -> int:
@@ -69,26 +74,37 @@ def _version(data: bytes, name: str) -> int:
 
 
 def _check_sizes(data: bytes, version: int, name: str, options: ReadOptions) -> None:
-    """Compare the sizes that the headers state with the limits, before memory is taken for them.
-
-    What blocks and definitions inside of a circuit state is only met while it is read.
-    """
+    """Compare the sizes that headers state with the limits, before memory is taken for them."""
+    header = _HEADERS[min(key for key in _HEADERS if version <= key)]
     try:
-        for offset in _circuit_offsets(data, version):
-            header = _HEADERS[min(key for key in _HEADERS if version <= key)]
-            fields = header.unpack_from(data, offset)
-            qubits, clbits, operations = (fields[place] for place in (-6, -5, -2))
-            if version < _VARIABLES_SINCE:
-                qubits, clbits, operations = (fields[place] for place in (-5, -4, -1))
-            for thing, option, limit, needed in (
-                ("qubits", "max_qubits", options.max_qubits, qubits),
-                ("classical bits", "max_clbits", options.max_clbits, clbits),
-                ("gates", "max_gates", options.max_gates, operations),
-            ):
-                if needed > limit:
-                    raise over_limit(name, thing, option, limit=limit, needed=needed)
+        outer = [header.unpack_from(data, offset) for offset in _circuit_offsets(data, version)]
     except struct.error:
         raise invalid(name, f"broken QPY (version {version}): it is cut off") from None
+    inner = _inner_headers(data, header) if version >= _VARIABLES_SINCE else []
+    for fields in (*outer, *inner):
+        last = -1 if version >= _VARIABLES_SINCE else 0
+        qubits, clbits, operations = (fields[last + place] for place in (-5, -4, -1))
+        for thing, option, limit, needed in (
+            ("qubits", "max_qubits", options.max_qubits, qubits),
+            ("classical bits", "max_clbits", options.max_clbits, clbits),
+            ("gates", "max_gates", options.max_gates, operations),
+        ):
+            if needed > limit:
+                raise over_limit(name, thing, option, limit=limit, needed=needed)
+
+
+def _inner_headers(data: bytes, header: struct.Struct) -> Iterator[tuple[Any, ...]]:
+    """Yield what looks like the header of a circuit inside of a circuit: a block or definition.
+
+    It is told by its number for the global phase, and by sizes that fit into the file.
+    """
+    for found in _NUMERIC_PHASE.finditer(data):
+        start = found.start() - 2
+        if start < 0 or start + header.size > len(data):
+            continue
+        fields = header.unpack_from(data, start)
+        if all(fields[place] <= len(data) for place in (0, -4, -3, -1)):
+            yield fields
 
 
 def _circuit_offsets(data: bytes, version: int) -> list[int]:
@@ -121,6 +137,6 @@ def _one(programs: list[Any], name: str, options: ReadOptions) -> Any:
     return programs[0]
 
 
-def _first_line(error: BaseException) -> str:
+def _first_line(error: object) -> str:
     text = re.sub(r"\s+", " ", str(error)).strip(" '\"")
     return text[:200] or type(error).__name__

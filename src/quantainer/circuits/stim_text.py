@@ -16,7 +16,7 @@ import stim
 from quantainer.circuits.builder import STANDARD_GATES, Block, Builder
 from quantainer.circuits.circuit import Circuit
 from quantainer.circuits.options import ReadOptions
-from quantainer.circuits.refusal import invalid, over_limit
+from quantainer.circuits.refusal import invalid, over_limit, position
 from quantainer.circuits.text import check_nesting, decode
 from quantainer_client.errors import QuantainerError
 
@@ -39,6 +39,8 @@ _GATES = {
     "SWAP": "swap",
     "ISWAP": "iswap",
 }
+# Stim's own parser takes all memory over a bracket that is not closed.
+_UNCLOSED = re.compile(r"(?m)^[^#\[\n]*+(?:\[[^\]\n]*+\][^#\[\n]*+)*+(\[)[^\]\n]*+$")
 _FEEDBACK = {"CX": "x", "CY": "y", "CZ": "z"}
 _ANNOTATIONS = {"QUBIT_COORDS", "SHIFT_COORDS", "TICK"}
 _NO_NOISE = "Remove the noise with Circuit.without_noise() and give the noise to the backend."
@@ -54,6 +56,10 @@ def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
     """
     text = decode(data, name)
     check_nesting(text, name, options.max_nesting)
+    unclosed = _UNCLOSED.search(text)
+    if unclosed:
+        line, column = position(text, unclosed.start(1))
+        raise invalid(name, "a '[' is not closed on its line", line=line, column=column)
     try:
         source = stim.Circuit(text)
     except (ValueError, IndexError) as error:
