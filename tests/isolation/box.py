@@ -41,8 +41,8 @@ BELL = "OPENQASM 2.0; include \\"qelib1.inc\\"; qreg q[2]; creg c[2];" \
 
 def dial(path):
     sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-    sock.settimeout(20)
     sock.connect(path)
+    sock.settimeout(20)
     return sock
 
 def rights(*fds):

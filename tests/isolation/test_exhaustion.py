@@ -57,6 +57,7 @@ def test_a_lease_cannot_take_all_connections(broker: Broker, box: Callable[..., 
     tenant, greedy = box("modest"), box("greedy")
     before = descriptors(broker)
     assert greedy(FLOOD.format(count=9000)) == 9000
+    assert tenant.eval("Connection(DEVICE).hello()['lease']['tenant']") == "modest"
     assert latency(tenant) < 5
     assert descriptors(broker) < before + 800
     assert greedy.code(HELLO) == "queue_full"

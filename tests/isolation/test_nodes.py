@@ -204,53 +204,53 @@ class TestDocker(_Granted):
         return run
 
 
+@pytest.fixture(scope="module", params=["runc", "crun"])
+def podman(
+    request: pytest.FixtureRequest,
+    nodes: dict[str, str],
+    without_v2: tuple[str, ...],
+) -> Iterator[tuple[Run, Broker]]:
+    """Podman with a store, an OCI runtime and a broker of its own."""
+    runtime = request.param
+    try:
+        need_tools("podman", runtime, "debootstrap")
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+    enter = without_v2 if runtime == "crun" else ()
+    home = Path(tempfile.mkdtemp(prefix="quantainer-nodes-"))
+    own = (f"--root={home}/root", f"--runroot={home}/run", "--cgroup-manager=cgroupfs")
+    file = SYSTEM_CDI / f"quantainer-nodes-{os.getpid()}.json"
+    broker = brokers.make(workers="1", nodes=granted(nodes))
+    broker.program = (*enter, *broker.program)
+
+    def call(*words: str, check: bool = True) -> Done:
+        command = [*enter, "podman", *own, f"--runtime={runtime}", *words]
+        done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
+        assert not check or done.returncode == 0, done.stderr
+        return done
+
+    try:
+        call("import", str(base_image.tarball()), base_image.NAME)
+        probe = call("run", "--rm", *LIMITS, base_image.NAME, "true", check=False)
+        if probe.returncode:
+            pytest.skip(f"Podman with {runtime} runs nothing on this host: {probe.stderr}")
+        broker.start()
+        spec = json.loads(broker("cdi", "generate", "-o", "-", "--format", "json").stdout)
+        SYSTEM_CDI.mkdir(exist_ok=True)
+        file.write_text(json.dumps(spec | {"kind": KIND}))
+        yield call, broker
+    finally:
+        brokers.remove(broker)
+        file.unlink(missing_ok=True)
+        call("rmi", "-af", check=False)
+        for mount in (home / "root" / "overlay", home / "root"):
+            subprocess.run([*enter, "umount", mount], capture_output=True, check=False)
+        shutil.rmtree(home, ignore_errors=True)
+
+
 @pytest.mark.engine
 class TestPodman(_Granted):
     """Podman with runc and with crun."""
-
-    @pytest.fixture(scope="class", params=["runc", "crun"])
-    def podman(
-        self,
-        request: pytest.FixtureRequest,
-        nodes: dict[str, str],
-        without_v2: tuple[str, ...],
-    ) -> Iterator[tuple[Run, Broker]]:
-        """Podman with a store, an OCI runtime and a broker of its own."""
-        runtime = request.param
-        try:
-            need_tools("podman", runtime, "debootstrap")
-        except UnavailableError as reason:
-            pytest.skip(str(reason))
-        enter = without_v2 if runtime == "crun" else ()
-        home = Path(tempfile.mkdtemp(prefix="quantainer-nodes-"))
-        own = (f"--root={home}/root", f"--runroot={home}/run", "--cgroup-manager=cgroupfs")
-        file = SYSTEM_CDI / f"quantainer-nodes-{os.getpid()}.json"
-        broker = brokers.make(workers="1", nodes=granted(nodes))
-        broker.program = (*enter, *broker.program)
-
-        def call(*words: str, check: bool = True) -> Done:
-            command = [*enter, "podman", *own, f"--runtime={runtime}", *words]
-            done = subprocess.run(command, capture_output=True, text=True, timeout=200, check=False)
-            assert not check or done.returncode == 0, done.stderr
-            return done
-
-        try:
-            call("import", str(base_image.tarball()), base_image.NAME)
-            probe = call("run", "--rm", *LIMITS, base_image.NAME, "true", check=False)
-            if probe.returncode:
-                pytest.skip(f"Podman with {runtime} runs nothing on this host: {probe.stderr}")
-            broker.start()
-            spec = json.loads(broker("cdi", "generate", "-o", "-", "--format", "json").stdout)
-            SYSTEM_CDI.mkdir(exist_ok=True)
-            file.write_text(json.dumps(spec | {"kind": KIND}))
-            yield call, broker
-        finally:
-            brokers.remove(broker)
-            file.unlink(missing_ok=True)
-            call("rmi", "-af", check=False)
-            for mount in (home / "root" / "overlay", home / "root"):
-                subprocess.run([*enter, "umount", mount], capture_output=True, check=False)
-            shutil.rmtree(home, ignore_errors=True)
 
     @pytest.fixture
     def node_broker(self, podman: tuple[Run, Broker]) -> Broker:

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 import socket
+from array import array
 from itertools import count
 
 from quantainer_client import wire
@@ -164,8 +165,7 @@ class Channel:
         path = self.path
         sock = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
         try:
-            sock.settimeout(self._timeout)
-            sock.connect(path)
+            _connect(sock, path, self._timeout)
         except OSError as error:
             sock.close()
             raise _unreachable(path, error) from None
@@ -187,6 +187,14 @@ class LostError(QuantainerError):
         )
 
 
+def _connect(sock: socket.socket, path: str, timeout: float) -> None:
+    """Connect, waiting for a place in a full queue: a socket with a timeout set would not wait."""
+    limit = array("l", [int(timeout), int(timeout % 1 * 1e6)])
+    sock.setsockopt(socket.SOL_SOCKET, socket.SO_SNDTIMEO, limit.tobytes())
+    sock.connect(path)
+    sock.settimeout(timeout)
+
+
 def _unreachable(path: str, error: OSError) -> QuantainerError:
     if isinstance(error, FileNotFoundError):
         why = "there is no such socket"
@@ -199,6 +207,8 @@ def _unreachable(path: str, error: OSError) -> QuantainerError:
         hint = "The broker's administrator can add the user to the group that owns the socket."
     elif isinstance(error, ConnectionRefusedError):
         why, hint = "nothing listens there", "Start the broker on the host with `quantainer up`."
+    elif isinstance(error, BlockingIOError):
+        why, hint = "too many callers are waiting there", "Try again later."
     else:
         why, hint = error.strerror or str(error) or type(error).__name__, "Is the broker running?"
     return QuantainerError(
