@@ -108,3 +108,17 @@ def test_bit_order(
         circuit.measure(range(4), order)
         seen = memories(run(qsim, circuit, limits, shots=8, options=options, threads=threads), 11)
         assert set(seen) == {1 << order[qubit] | 1 << order[(qubit + 1) % 4]}
+
+
+ESTABLISHED = ("stim", "aer", "qsimcirq", "numpy")
+
+
+@pytest.mark.parametrize("kind", KINDS)
+def test_the_default_install_does_everything(kind: str, limits: Limits) -> None:
+    """Without the young engines and lightning: slower, and nothing is missing."""
+    qsim = Qsim(Catalogue({name: ADAPTERS[name] for name in ESTABLISHED}))
+    make, count = KINDS[kind]
+    for seed in range(0, count, 5):
+        circuit = make(seed)
+        result = run(qsim, circuit, limits, shots=1000, seed=seed)
+        check(memories(result, circuit.num_clbits), distribution(circuit))

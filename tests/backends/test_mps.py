@@ -4,8 +4,9 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from exact import check, distribution, memories, run
+from exact import check, distribution, memories, pub_of, run
 from qiskit import QuantumCircuit
+from qiskit.quantum_info import SparsePauliOp
 
 from quantainer.backends.backend import Limits, Options
 from quantainer.backends.qsim import Qsim
@@ -68,7 +69,7 @@ def test_neighbours_of_forty_qubits(engine: str | None, qsim: Qsim, limits: Limi
             if step.name != "measure" or circuit.find_bit(step.clbits[0]).index == bit
         ]
         exact = run(qsim, alone, limits, shots=4000)
-        assert exact.metadata["method"] != "mps" or True
+        assert exact.metadata["method"] == "statevector"
         ones = sum(memory >> bit & 1 for memory in memories(result, 40))
         other = sum(memory >> bit & 1 for memory in memories(exact, 40))
         assert abs(ones - other) < 6 * np.sqrt(4000 / 2)
@@ -92,6 +93,7 @@ def test_too_much_entanglement_is_refused(
     assert refused.value.code == "truncation"
     assert refused.value.limit == 1e-3
     assert refused.value.needed > 1e-3
+    _expectation_is_refused_too(engine, limits)
     loose = Options(method="mps", engine=engine, truncation_max=1e9)
     result = run(Qsim(), strongly_entangled(12, 12), limits, shots=100, options=loose)
     loss = result.metadata["truncation_error"]
@@ -101,3 +103,16 @@ def test_too_much_entanglement_is_refused(
     assert again.metadata["truncation_error"] == pytest.approx(loss, rel=1e-6)
     small = run(Qsim(), weakly_entangled(3, 2), limits, shots=100, options=options)
     assert small.metadata["truncation_error"] < 1e-9
+
+
+def _expectation_is_refused_too(engine: str, limits: Limits) -> None:
+    pub = pub_of(
+        strongly_entangled(12, 12),
+        observables=(SparsePauliOp("Z" * 12),),
+        pairs=((0, 0),),
+    )
+    options = Options(method="mps", engine=engine)
+    backend = Qsim()
+    with pytest.raises(QuantainerError) as refused:
+        backend.run(pub, backend.plan(pub, options, limits), options, 1, 1)
+    assert refused.value.code == ("unsupported_circuit" if engine == "qevedo" else "truncation")

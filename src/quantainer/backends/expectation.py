@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING
 import numpy as np
 
 from quantainer.backends.simulators.program import Gate, Measure, Operation, Program, Readout
-from quantainer.backends.simulators.simulator import Prepared, Term
+from quantainer.backends.simulators.simulator import Prepared, Term, Values
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -52,12 +52,13 @@ def support(observables: Iterable[Observable]) -> set[int]:
 
 def analytic(
     program: Program, observables: Sequence[Observable], prepared: Prepared, threads: int
-) -> NDArray[np.float64]:
-    """Return the exact values, one for each observable.
+) -> Values:
+    """Return the values without shots, one for each observable.
 
     A qubit that the program left out is in |0⟩: Z is 1 there, X and Y are 0.
     """
     place = {origin: qubit for qubit, origin in enumerate(program.origin)}
+    truncation: float | None = None
     known: dict[Term, float] = {}
     asked: dict[Term, Term] = {}
     for term in {term for observable in observables for term, _ in observable}:
@@ -71,11 +72,14 @@ def analytic(
             known[term] = 1.0
     if asked:
         distinct = sorted(set(asked.values()))
-        values = dict(zip(distinct, prepared.expect(distinct, threads).tolist(), strict=True))
+        found = prepared.expect(distinct, threads)
+        truncation = found.truncation_error
+        values = dict(zip(distinct, found.numbers.tolist(), strict=True))
         known |= {term: values[inner] for term, inner in asked.items()}
-    return np.array(
-        [sum(weight * known[term] for term, weight in observable) for observable in observables]
-    )
+    numbers = [
+        sum(weight * known[term] for term, weight in observable) for observable in observables
+    ]
+    return Values(np.array(numbers), truncation)
 
 
 @dataclass(frozen=True, slots=True)

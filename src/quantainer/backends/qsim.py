@@ -258,7 +258,8 @@ class _Work:
         if self._pub.precision == 0:
             prepared = self._qsim.prepared(key, program, self._plan)
             values = analytic(program, chosen, prepared, self._threads)
-            return values, np.zeros(len(values))
+            self._lose(values.truncation_error)
+            return values.numbers, np.zeros(len(values.numbers))
         shots = self._pub.shots or int(np.ceil(1 / self._pub.precision**2))
 
         def draw(index: int, group: Group) -> NDArray[np.uint8]:
@@ -282,9 +283,13 @@ class _Work:
     ) -> NDArray[np.uint8]:
         prepared = self._qsim.prepared(key, program, self._plan)
         drawn: Samples = prepared.sample(shots, seed, self._threads)
-        if drawn.truncation_error is not None:
-            self.truncation = max(self.truncation or 0.0, drawn.truncation_error)
+        self._lose(drawn.truncation_error)
         return drawn.packed
+
+    def _lose(self, error: float | None) -> None:
+        """Keep the worst loss of all rows."""
+        if error is not None:
+            self.truncation = max(self.truncation or 0.0, error)
 
 
 def need_of(pub: Pub, program: Program) -> Need:

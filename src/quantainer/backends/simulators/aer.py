@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import re
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,12 +27,18 @@ from quantainer.backends.simulators.program import (
     Reset,
 )
 from quantainer.backends.simulators.shots import from_counts
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.backends.simulators.simulator import (
+    Method,
+    Precision,
+    Prepared,
+    Samples,
+    Term,
+    Values,
+)
 from quantainer.core.seed import derive
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
     from qiskit import QuantumCircuit
     from qiskit.circuit import Clbit
 
@@ -84,7 +91,6 @@ class _Prepared:
     def __init__(self, program: Program, method: Method, precision: Precision) -> None:
         self._program = program
         self._method = method
-        self._circuit = build(program)
         self._options = {
             "method": _METHODS[method],
             "precision": precision,
@@ -98,18 +104,25 @@ class _Prepared:
                 "matrix_product_state_max_bond_dimension": MPS_BOND,
                 "mps_log_data": self._may_lose,
             }
-        self.bytes = 1000 + 400 * len(self._circuit.data)
+        self.bytes = 1000 + 800 * len(program.body or program.source.data)
+
+    @cached_property
+    def _circuit(self) -> QuantumCircuit:
+        return build(self._program)
+
+    def _truncation(self, metadata: dict[str, Any]) -> float | None:
+        if self._method != "mps":
+            return None
+        return _lost(metadata) if self._may_lose else 0.0
 
     def sample(self, shots: int, seed: int, threads: int) -> Samples:
         """Draw shots."""
         data, metadata = run_circuit(self._circuit, self._options, shots, seed, threads)
         counts = ((int(key, 16), count) for key, count in data["counts"].items())
         packed = from_counts(counts, self._program.clbits, seed)
-        if self._method != "mps":
-            return Samples(packed)
-        return Samples(packed, _lost(metadata) if self._may_lose else 0.0)
+        return Samples(packed, self._truncation(metadata))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Return analytic values by the method's own contraction."""
         from qiskit.quantum_info import Pauli
 
@@ -118,8 +131,9 @@ class _Prepared:
             qubits = [qubit for qubit, _ in term]
             label = "".join(axis for _, axis in reversed(term))
             circuit.save_expectation_value(Pauli(label), qubits, label=f"v{index}")
-        data, _ = run_circuit(circuit, self._options, 1, 0, threads)
-        return np.array([float(np.real(data[f"v{index}"])) for index in range(len(terms))])
+        data, metadata = run_circuit(circuit, self._options, 1, 0, threads)
+        numbers = [float(np.real(data[f"v{index}"])) for index in range(len(terms))]
+        return Values(np.array(numbers), self._truncation(metadata))
 
 
 def run_circuit(

@@ -15,7 +15,14 @@ from quantainer.backends.simulators.branching import sample_branches
 from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Gate, Program
 from quantainer.backends.simulators.shots import bits_of_states, drawn
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.backends.simulators.simulator import (
+    Method,
+    Precision,
+    Prepared,
+    Samples,
+    Term,
+    Values,
+)
 from quantainer.core.seed import derive
 from quantainer_client.errors import QuantainerError
 
@@ -69,7 +76,7 @@ class _Prepared:
         seed = derive(seed, "numpy")
         return Samples(sample_branches(program.steps, start, program.clbits, shots, seed))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Refuse: other engines do it."""
         del terms, threads
         raise QuantainerError("unsupported_circuit", "The engine numpy only samples.")

@@ -20,7 +20,14 @@ from quantainer.backends.simulators.branching import sample_branches
 from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Gate, Program
 from quantainer.backends.simulators.shots import bits_of_states, drawn, generator
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.backends.simulators.simulator import (
+    Method,
+    Precision,
+    Prepared,
+    Samples,
+    Term,
+    Values,
+)
 from quantainer.core.seed import derive
 
 if TYPE_CHECKING:
@@ -107,7 +114,7 @@ class _Prepared:
         chosen = drawn(weights, shots, generator(seed, "lightning"))
         return Samples(readout.pack(bits_of_states(chosen, len(readout.qubits))))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Return the state's own values."""
         del threads
         native = _native()
@@ -120,7 +127,7 @@ class _Prepared:
         for index, term in enumerate(terms):
             parts = [named(_PAULIS[axis], [top - qubit]) for qubit, axis in term]
             values[index] = measure.expval(parts[0] if len(parts) == 1 else product(parts))
-        return values
+        return Values(values)
 
 
 class _Branches:
@@ -137,7 +144,7 @@ class _Branches:
         seed = derive(seed, "lightning")
         return Samples(sample_branches(program.steps, start, program.clbits, shots, seed))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Never called: analytic values are asked of terminal programs only."""
         raise NotImplementedError
 

@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterable, Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -26,11 +27,18 @@ from quantainer.backends.simulators.program import (
     Reset,
 )
 from quantainer.backends.simulators.shots import bits_of_strings
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.backends.simulators.simulator import (
+    Method,
+    Precision,
+    Prepared,
+    Samples,
+    Term,
+    Values,
+)
 from quantainer.core.seed import derive
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 __all__ = ["Panta"]
 
@@ -82,22 +90,24 @@ class _Prepared:
         self._program = program
         self._method = method
         self._precision = precision
-        widest = 5 if method != "mps" else 1
-        readout = program.readout
-        if readout is not None:
-            bits = {qubit: place for place, qubit in enumerate(readout.qubits)}
-            body: tuple[Operation, ...] = (
-                *program.body,
-                *(Measure(qubit, place) for qubit, place in bits.items()),
-            )
-        else:
-            readout = Readout.of(program.clbits, {bit: bit for bit in range(program.clbits)})
-            body = program.body
-        self._readout = readout
-        self._circuit = _circuit(program.qubits, body, widest)
-        self._gates = None
-        self._widest = widest
-        self.bytes = 200 * (len(body) + 1)
+        self._widest = 5 if method != "mps" else 1
+        every = {bit: bit for bit in range(program.clbits)}
+        self._readout = program.readout or Readout.of(program.clbits, every)
+        self.bytes = 400 * (len(program.body) + 1)
+
+    @cached_property
+    def _measured(self) -> Any:
+        """The circuit with the measured qubits in order at its end."""
+        program = self._program
+        body = program.body or ()
+        if program.readout is not None:
+            qubits = enumerate(program.readout.qubits)
+            body = (*body, *(Measure(qubit, place) for place, qubit in qubits))
+        return _circuit(program.qubits, body, self._widest)
+
+    @cached_property
+    def _bare(self) -> Any:
+        return _circuit(self._program.qubits, self._program.gates, self._widest)
 
     def _run(self, circuit: Any, shots: int, seed: int, threads: int) -> Any:
         # Read once, when the pool starts: later calls of this process keep its size.
@@ -115,7 +125,7 @@ class _Prepared:
 
     def sample(self, shots: int, seed: int, threads: int) -> Samples:
         """Draw shots."""
-        result = self._run(self._circuit, shots, derive(seed, "panta"), threads)
+        result = self._run(self._measured, shots, derive(seed, "panta"), threads)
         bits = bits_of_strings(result.counts(), seed)
         width = len(self._readout.qubits)
         if bits.shape[1] < width:  # bits behind the last one that is written
@@ -125,11 +135,10 @@ class _Prepared:
             return Samples(packed)
         return Samples(packed, _truncation(result))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Return the state's own values."""
         n = self._program.qubits
-        circuit = _circuit(n, self._program.gates, self._widest)
-        raw = self._run(circuit, 0, 0, threads)
+        raw = self._run(self._bare, 0, 0, threads)
         result = import_module("panta_sim.result").SimulationResult(raw)
         labels = []
         for term in terms:
@@ -137,7 +146,8 @@ class _Prepared:
             for qubit, axis in term:
                 letters[n - 1 - qubit] = axis
             labels.append("".join(letters))
-        return np.asarray(result.expectation_values(labels), dtype=np.float64)
+        numbers = np.asarray(result.expectation_values(labels), dtype=np.float64)
+        return Values(numbers, _truncation(raw) if self._method == "mps" else None)
 
 
 def _truncation(result: Any) -> float:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Sequence
+from functools import cached_property
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
@@ -14,12 +15,19 @@ import numpy as np
 
 from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Gate, Program
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.backends.simulators.simulator import (
+    Method,
+    Precision,
+    Prepared,
+    Samples,
+    Term,
+    Values,
+)
 from quantainer.core.seed import derive
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 __all__ = ["Prism"]
 
@@ -93,40 +101,46 @@ class _Prepared:
         self._program = program
         self._readout = program.readout
         self._method = method
-        self._circuit = _circuit(program, method, program.readout.qubits)
         self.bytes = 100 * (len(program.gates) + 1)
+
+    @cached_property
+    def _measured(self) -> Any:
+        return _circuit(self._program, self._method, self._readout.qubits)
+
+    @cached_property
+    def _bare(self) -> Any:
+        return _circuit(self._program, self._method, ())
 
     def sample(self, shots: int, seed: int, threads: int) -> Samples:
         """Draw shots."""
         prism = import_module("prism_q")
         seed = derive(seed, "prism")
         if self._method == "stabilizer":
-            sampler = prism.CompiledSampler(self._circuit, seed)
+            sampler = prism.CompiledSampler(self._measured, seed)
             packed = sampler.sample_packed(shots)
             if self._readout.plain:
                 return Samples(packed)
             width = len(self._readout.qubits)
             bits = np.unpackbits(packed, axis=1, count=width, bitorder="little")
             return Samples(self._readout.pack(bits))
-        run = self._simulation().seed(seed)
+        run = self._simulation(self._measured).seed(seed)
         drawn = prism.ThreadPool(threads).install(run.shots, shots)
         return Samples(self._readout.pack(np.asarray(drawn.shots, dtype=np.uint8)))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Return the state's own values."""
-        circuit = _circuit(self._program, self._method, ())
-        run = self._simulation(circuit).seed(0)
+        run = self._simulation(self._bare).seed(0)
         products = [list(term) for term in terms]
         values = (
             import_module("prism_q").ThreadPool(threads).install(run.expectation_values, products)
         )
-        return np.array(values, dtype=np.float64)
+        return Values(np.array(values, dtype=np.float64))
 
-    def _simulation(self, circuit: Any = None) -> Any:
+    def _simulation(self, circuit: Any) -> Any:
         prism = import_module("prism_q")
         kinds = prism.BackendKind
         kind = kinds.stabilizer_rank() if self._method == "near_clifford" else kinds.statevector()
-        return prism.simulate(self._circuit if circuit is None else circuit).backend(kind)
+        return prism.simulate(circuit).backend(kind)
 
 
 def _unfit_count(t_gates: int) -> str | None:

@@ -9,17 +9,22 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
-import numpy as np
-
 from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Program
 from quantainer.backends.simulators.shots import bits_of_strings
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.backends.simulators.simulator import (
+    Method,
+    Precision,
+    Prepared,
+    Samples,
+    Term,
+    Values,
+)
 from quantainer.core.seed import derive
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 __all__ = ["Qevedo"]
 
@@ -81,7 +86,7 @@ class _Prepared:
         fidelity = 1.0 if result.fidelity is None else float(result.fidelity)
         return Samples(packed, max(0.0, 1.0 - fidelity))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Refuse: it only samples."""
         del terms, threads
         raise QuantainerError("unsupported_circuit", "qevedo has no analytic values.")

@@ -19,12 +19,19 @@ import numpy as np
 from quantainer.backends.simulators.gates import matrices, within
 from quantainer.backends.simulators.program import Program
 from quantainer.backends.simulators.shots import generator
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.backends.simulators.simulator import (
+    Method,
+    Precision,
+    Prepared,
+    Samples,
+    Term,
+    Values,
+)
 from quantainer.core.seed import derive
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
-    from numpy.typing import NDArray
+    pass
 
 __all__ = ["QsimCirq"]
 
@@ -86,7 +93,7 @@ class _Prepared:
         generator(seed, "order").shuffle(states)
         return Samples(self._readout.pack_states(states))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Refuse: float32 is not analytic."""
         del terms, threads
         raise QuantainerError("unsupported_circuit", "qsim has no analytic values in double.")

@@ -12,7 +12,7 @@ if TYPE_CHECKING:
 
     from quantainer.backends.simulators.program import Program
 
-__all__ = ["Method", "Precision", "Prepared", "Samples", "Simulator", "Term"]
+__all__ = ["Method", "Precision", "Prepared", "Samples", "Simulator", "Term", "Values"]
 
 Method = Literal[
     "stabilizer", "near_clifford", "statevector", "mps", "density_matrix", "trajectories"
@@ -37,6 +37,19 @@ class Samples:
     truncation_error: float | None = None
 
 
+@dataclass(frozen=True, slots=True)
+class Values:
+    """Expectation values.
+
+    Attributes:
+        numbers: ``float64[terms]``.
+        truncation_error: As of :class:`Samples`.
+    """
+
+    numbers: NDArray[np.float64]
+    truncation_error: float | None = None
+
+
 class Prepared(Protocol):
     """A program converted for one engine, kept in the worker's cache and run again and again."""
 
@@ -49,7 +62,7 @@ class Prepared(Protocol):
         """Draw shots. The same ``seed`` gives the same bits for every number of threads."""
         ...
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Return the exact expectation value of each Pauli product in the final state.
 
         Raises:

@@ -21,7 +21,14 @@ from quantainer.backends.simulators.program import (
     Repeat,
     Reset,
 )
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples, Term
+from quantainer.backends.simulators.simulator import (
+    Method,
+    Precision,
+    Prepared,
+    Samples,
+    Term,
+    Values,
+)
 from quantainer.core.seed import derive
 
 if TYPE_CHECKING:
@@ -163,10 +170,10 @@ class _Compiled:
             bits = bits[:, np.array(self._readout.qubits, dtype=np.intp)]
         return Samples(self._readout.pack(bits))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Read -1, 0 or 1 off the tableau."""
         del threads
-        return _peek(self._program, terms)
+        return Values(_peek(self._program, terms))
 
 
 class _Branches:
@@ -184,10 +191,10 @@ class _Branches:
         seed = derive(seed, "stim")
         return Samples(sample_branches(program.steps, start, program.clbits, shots, seed))
 
-    def expect(self, terms: Sequence[Term], threads: int) -> NDArray[np.float64]:
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Never called: expectation values are asked of programs without feed-forward."""
         del threads
-        return _peek(self._program, terms)
+        return Values(_peek(self._program, terms))
 
 
 class _Tableau:
