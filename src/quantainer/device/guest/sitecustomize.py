@@ -21,10 +21,9 @@ def lease_pythonpath() -> str:
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
         # With a timeout set, connect would not wait for a place in a full queue.
-        seconds = (2).to_bytes(8 if sys.maxsize > 2**32 else 4, sys.byteorder)
-        connection.setsockopt(
-            _socket.SOL_SOCKET, _socket.SO_SNDTIMEO, seconds + bytes(len(seconds))
-        )
+        word = 8 if sys.maxsize > 2**32 else 4
+        limit = (2).to_bytes(word, sys.byteorder) + bytes(word)  # seconds, microseconds
+        connection.setsockopt(_socket.SOL_SOCKET, _socket.SO_SNDTIMEO, limit)
         connection.connect(os.environ.get("QUANTAINER_SOCKET", SOCKET))
         connection.settimeout(2)
         connection.send(b'{"v": 1, "id": 0, "op": "hello", "client": "sitecustomize"}')
