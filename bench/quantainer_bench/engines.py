@@ -19,6 +19,7 @@ from qiskit import QuantumCircuit
 
 from quantainer.backends.simulators.catalogue import Catalogue
 from quantainer.backends.simulators.lowering import lower
+from quantainer.backends.simulators.simulator import Method, Precision
 from quantainer_bench.circuits import dynamic, ghz, near_clifford, random_dense, weakly_entangled
 from quantainer_bench.rounds import Times
 
@@ -28,7 +29,7 @@ SHOTS = 1000
 _SLOW_MS = 3_000.0
 """A contender slower than this is not asked again, nor for a larger circuit of its class."""
 
-Contender = tuple[str, str, str]  # engine, method, precision
+Contender = tuple[str, Method, Precision]  # engine, method, precision
 
 
 def brick_clifford(qubits: int, layers: int = 20, seed: int = 7) -> QuantumCircuit:
@@ -68,7 +69,7 @@ def table(rounds: int, largest: int, threads: int, only: str | None) -> Iterator
         for engine in filter(None, engines.values()):
             for method in sorted(engine.methods.intersection(methods)):
                 for precision in sorted(engine.precisions):
-                    who = (engine.name, method, precision)
+                    who: Contender = (engine.name, method, precision)
                     if (name, who) in out or engine.refuses(program, method) is not None:
                         continue
                     started = time.perf_counter_ns()
