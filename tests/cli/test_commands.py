@@ -12,6 +12,7 @@ import pytest
 
 from engine.broker import Broker
 from programs import BELL, FLIPPED, ghz
+from quantainer.cli.host import duration
 
 COMMANDS = ["up", "down", "status", "devices", "submit", "jobs", "top"]
 
@@ -63,6 +64,7 @@ def test_submit_reads_standard_input(broker: Broker) -> None:
         (["--backend", "nope"], "nope"),
         (["--method", "magic"], "magic"),
         (["--precision", "half"], "precision"),
+        (["--timeout", "nan"], "timeout"),
     ],
 )
 def test_wrong_options_exit_1_and_say_why(
@@ -208,3 +210,19 @@ def test_help_is_there_and_light(broker: Broker, command: str) -> None:
         [sys.executable, "-c", code], capture_output=True, text=True, timeout=60, check=False
     )
     assert done.returncode == 0, done.stderr
+
+
+def test_long_limits_are_shortened(broker: Broker, flipped: Path) -> None:
+    done = broker("inspect", flipped, "--backend", "nope", check=False)
+    assert (done.returncode, done.stdout) == (1, "")
+    assert " more" in done.stderr
+    assert "None" not in done.stderr
+    assert max(map(len, done.stderr.splitlines())) < 400
+
+
+@pytest.mark.parametrize(
+    ("seconds", "said"),
+    [(-1, "0 s"), (75, "1 min 15 s"), (3_700, "1 h 1 min"), (90_000, "1 d 1 h")],
+)
+def test_durations_for_people(seconds: float, said: str) -> None:
+    assert duration(seconds) == said

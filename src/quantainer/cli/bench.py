@@ -17,6 +17,7 @@ __all__ = ["app"]
 app = typer.Typer(
     add_completion=False,
     no_args_is_help=True,
+    rich_markup_mode=None,
     help="Measure this node beside its peers, in the same run.",
 )
 
@@ -34,7 +35,12 @@ def device(
     engines: Annotated[bool, typer.Option(help="Compare with each engine (minutes).")] = True,
     containers: Annotated[bool, typer.Option(help="Start containers.")] = True,
 ) -> None:
-    """Round trips, GHZ, random and special circuits, container start, client import."""
+    """Round trips, GHZ, random and special circuits, container start, client import.
+
+    \b
+    Examples:
+      quantainer bench device --no-engines --no-containers --json
+    """
     bench = _load("quantainer_bench.device")
     _show(bench.run(_say, engines=engines, containers=containers), as_json=as_json)
 

@@ -42,12 +42,18 @@ def generate(
     ] = None,
     form: Annotated[Form | None, typer.Option("--format", help="File format.")] = None,
     backend: Annotated[
-        list[str] | None, typer.Option(help="Backend to describe; by default the broker's own.")
+        list[str] | None,
+        typer.Option(metavar="NAME", help="Backend to describe; by default the broker's own."),
     ] = None,
 ) -> None:
     """Write the specification for this node's backends.
 
     The broker does the same when it starts; this is for other places and formats.
+
+    \b
+    Examples:
+      quantainer cdi generate
+      quantainer cdi generate --output - --format json --backend qsim
     """
     settings = configuration.load().values
     backends = backend or _backends(settings)
@@ -69,7 +75,9 @@ def generate(
             f"{error.filename} cannot be written: {error.strerror}.",
             hint="Run as root, or name another file with --output.",
         ) from None
-    typer.echo(f"{target}: {', '.join(cdi.qualified(name) for name in cdi.device_names(backends))}")
+    names = [cdi.qualified(name) for name in cdi.device_names(backends)]
+    more = f" and {len(names) - 3} more" if len(names) > 3 else ""
+    typer.echo(f"{target}: {', '.join(names[:3])}{more}")
 
 
 def _backends(settings: Settings) -> list[str]:
@@ -85,7 +93,7 @@ def _backends(settings: Settings) -> list[str]:
 def list_devices(
     as_json: Annotated[bool, typer.Option("--json", help="Print facts as JSON.")] = False,
 ) -> None:
-    """List CDI devices of every vendor, and files that engines refuse or overlook."""
+    """List CDI devices, and files that engines refuse."""
     settings = configuration.load().values
     folders = [_folder(folder, settings) for folder in cdi.search_path(settings)]
     if as_json:

@@ -22,22 +22,29 @@ __all__ = [
     "Format",
     "GateLibrary",
     "Inputs",
+    "Level",
     "MaxGates",
     "Reading",
     "backend_named",
     "node_limits",
 ]
 
-File = Annotated[str, typer.Argument(help="Circuit file, or - for standard input.")]
+File = Annotated[str, typer.Argument(metavar="FILE", help="Circuit file, or - for standard input.")]
 Format = Annotated[str | None, typer.Option("--format", help="Format; found by content if absent.")]
 BackendName = Annotated[str | None, typer.Option("--backend", "-B", help="Device to look at.")]
 GateLibrary = Annotated[
-    str, typer.Option(help="OpenQASM 2: legacy (wider) or strict (the paper's qelib1.inc).")
+    str,
+    typer.Option(
+        help="OpenQASM 2: legacy (Qiskit's wider one) or strict (qelib1.inc as published)."
+    ),
 ]
 CircuitName = Annotated[str | None, typer.Option("--circuit", help="Which of several circuits.")]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", help="OpenQASM 3: value of an input variable, NAME=VALUE."),
+    typer.Option("--input", metavar="NAME=VALUE", help="OpenQASM 3: value of an input variable."),
+]
+Level = Annotated[
+    int, typer.Option(help="Effort: 0 only makes it fit, 3 tries hardest.", min=0, max=3)
 ]
 MaxGates = Annotated[int | None, typer.Option(help="Limit of operations, loops unrolled.")]
 

@@ -14,6 +14,7 @@ from quantainer.cli.circuit_file import (
     Format,
     GateLibrary,
     Inputs,
+    Level,
     MaxGates,
     Reading,
     backend_named,
@@ -28,7 +29,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _FORMATS = {".qasm": "qasm3", ".qasm3": "qasm3", ".qpy": "qpy", ".qcol": "columnar"}
 
@@ -41,7 +42,7 @@ def compile_file(
         Path | None,
         typer.Option("--output", "-o", help="Where to write: .qasm, .qpy or .qcol."),
     ] = None,
-    level: Annotated[int, typer.Option(help="0 only makes it fit, 3 tries hardest.")] = 1,
+    level: Level = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
     circuit_format: Format = None,
     gate_library: GateLibrary = "legacy",
@@ -49,7 +50,13 @@ def compile_file(
     inputs: Inputs = None,
     max_gates: MaxGates = None,
 ) -> None:
-    """Compile a circuit file for a backend; OpenQASM 3 to standard output if no file is named."""
+    """Compile a circuit file for a backend; OpenQASM 3 to standard output if no file is named.
+
+    \b
+    Examples:
+      quantainer compile bell.qasm --backend fake_lima
+      quantainer compile bell.qasm -B fake_lima --level 3 -o bell.qpy
+    """
     kind = _FORMATS.get(output.suffix if output else ".qasm")
     if kind is None:
         raise QuantainerError(

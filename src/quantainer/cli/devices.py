@@ -2,23 +2,34 @@
 
 from __future__ import annotations
 
-from typing import Annotated
+from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
 from quantainer.cli.host import ask, print_json
 
+if TYPE_CHECKING:
+    from rich.text import Text
+
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def devices(
-    name: Annotated[str | None, typer.Argument(help="One backend: show every fact.")] = None,
+    name: Annotated[
+        str | None, typer.Argument(metavar="NAME", help="One backend: every fact, as JSON.")
+    ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """List the backends this node offers, with the widths that really run."""
+    """List the backends this node offers, with the widths that really run.
+
+    \b
+    Examples:
+      quantainer devices
+      quantainer devices fake_lima       # every fact of one, as JSON
+    """
     if name is not None:
         print_json(ask("backends", name=name)["target"])
         return
@@ -39,6 +50,14 @@ def devices(
             str(facts["qubits"]),
             str(facts["clifford_qubits"]),
             facts["status"],
-            facts["description"],
+            _described(facts),
         )
     Console().print(table)
+
+
+def _described(facts: dict[str, Any]) -> Text:
+    """Return a description; of the many emulators, as much of it as one line holds."""
+    from rich.text import Text
+
+    short = facts["kind"] == "emulator"
+    return Text(facts["description"], no_wrap=short, overflow="ellipsis" if short else None)

@@ -14,7 +14,7 @@ from quantainer_client.errors import QuantainerError
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()

@@ -13,7 +13,7 @@ from quantainer.broker.configuration import load
 from quantainer_client.channel import Channel
 from quantainer_client.payload import resolve
 
-__all__ = ["CALL_TIMEOUT", "ask", "host_socket", "open_channel", "print_json"]
+__all__ = ["CALL_TIMEOUT", "ask", "duration", "host_socket", "open_channel", "print_json"]
 
 CALL_TIMEOUT = 30.0
 
@@ -52,3 +52,16 @@ def ask(op: str, *, timeout: float = CALL_TIMEOUT, **fields: Any) -> dict[str, A
 def print_json(value: Any) -> None:
     """Print facts for programs."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
+
+
+def duration(seconds: float) -> str:
+    """Return a time span for people, in its two largest units."""
+    whole = max(0, int(seconds))
+    days, rest = divmod(whole, 86_400)
+    hours, rest = divmod(rest, 3_600)
+    minutes, rest = divmod(rest, 60)
+    if days:
+        return f"{days} d {hours} h"
+    if hours:
+        return f"{hours} h {minutes} min"
+    return f"{minutes} min {rest} s" if minutes else f"{rest} s"

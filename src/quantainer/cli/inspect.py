@@ -14,6 +14,7 @@ from quantainer.cli.circuit_file import (
     Format,
     GateLibrary,
     Inputs,
+    Level,
     MaxGates,
     Reading,
     backend_named,
@@ -29,7 +30,7 @@ if TYPE_CHECKING:
 
 __all__ = ["app", "describe"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _SHOTS = 1024
 _DRAWN_OPERATIONS = 300
@@ -40,7 +41,7 @@ _DRAWN_QUBITS = 40
 def inspect(
     file: File,
     backend: BackendName = None,
-    level: Annotated[int, typer.Option(help="Optimisation level on the backend, 0 to 3.")] = 1,
+    level: Level = 1,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Write a drawing as SVG.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write a drawing as PNG.")] = None,
@@ -50,7 +51,13 @@ def inspect(
     inputs: Inputs = None,
     max_gates: MaxGates = None,
 ) -> None:
-    """Measure a circuit file: width, depth, gates, and whether it fits a backend."""
+    """Measure a circuit file: width, depth, gates, and whether it fits a backend.
+
+    \b
+    Examples:
+      quantainer inspect bell.qasm
+      quantainer inspect bell.qasm --backend fake_lima --json
+    """
     reading = Reading(file, circuit_format, gate_library, circuit, tuple(inputs or ()), max_gates)
 
     def work() -> None:

@@ -7,13 +7,16 @@ from typing import Annotated, Any
 
 import typer
 
-from quantainer.cli.host import ask, host_socket, print_json
+from quantainer.cli.host import ask, duration, host_socket, print_json
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["app"]
 
 app = typer.Typer(
-    add_completion=False, no_args_is_help=True, help="List, show, fetch or cancel jobs."
+    add_completion=False,
+    no_args_is_help=True,
+    rich_markup_mode=None,
+    help="List, show, fetch or cancel jobs.",
 )
 
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
@@ -28,7 +31,13 @@ def list_jobs(
     limit: Annotated[int, typer.Option(help="Most jobs to list.", min=1, max=10_000)] = 50,
     as_json: AsJson = False,
 ) -> None:
-    """List jobs, newest first."""
+    """List jobs, newest first.
+
+    \b
+    Examples:
+      quantainer jobs list --limit 10
+      quantainer jobs list --all --json
+    """
     jobs = ask("jobs", all=everyone, limit=limit)["jobs"]
     if as_json:
         print_json({"jobs": jobs})
@@ -58,7 +67,13 @@ def result(
     ] = False,
     as_json: AsJson = False,
 ) -> None:
-    """Wait for a job and print what it measured."""
+    """Wait for a job and print what it measured.
+
+    \b
+    Examples:
+      quantainer jobs result c2e29df62a0584ccfde36f90
+      quantainer jobs result c2e29df62a0584ccfde36f90 --partial
+    """
     from quantainer.cli.submit import result_fields
     from quantainer_client.connection import Connection
 
@@ -99,7 +114,11 @@ def _shown(name: str, value: Any) -> str:
 def _find(job: str) -> dict[str, Any]:
     reply = ask("jobs", job=job)["jobs"]
     if not reply:
-        raise QuantainerError("unknown_job", f"There is no job {job!r} here.")
+        raise QuantainerError(
+            "unknown_job",
+            f"There is no job {job!r} here.",
+            hint="`quantainer jobs list` shows those there are.",
+        )
     facts: dict[str, Any] = reply[0]
     return facts
 
@@ -118,7 +137,7 @@ def table(jobs: list[dict[str, Any]]) -> Any:
             job["state"],
             job["backend"],
             f"{job['shots_done']}/{job['shots']}",
-            f"{max(0.0, time.time() - job['submitted_at']):.0f} s",
+            duration(time.time() - job["submitted_at"]),
             str(job.get("tenant", ""))[:24],
             error.get("code", ""),
         )

@@ -15,6 +15,17 @@ from quantainer_client.errors import QuantainerError
 
 __all__ = ["main"]
 
+HELP = """Quantainer gives containers qubits.
+
+\b
+Start here:
+  quantainer up
+  quantainer submit bell.qasm --shots 1000
+  docker run --rm --device quantainer.dev/qpu=qsim IMAGE python ghz.py
+
+`quantainer COMMAND --help` shows options and examples of a command.
+"""
+
 COMMANDS: dict[str, str] = {
     # name: one line of help; the code is in quantainer.cli.<name>, attribute ``app``
     "run": "Run a container with a quantum device.",
@@ -28,9 +39,12 @@ COMMANDS: dict[str, str] = {
     "jobs": "List, show, fetch or cancel jobs.",
     "top": "Watch jobs and leases live.",
     "cdi": "Write or list the CDI specification.",
-    "runtime": "Configure Docker or Podman for the device.",
+    "runtime": "Make Docker, Podman or containerd ready for the device.",
     "bench": "Measure this node beside its peers.",
 }
+
+
+_LISTED_MAX = 12
 
 
 class _Commands(TyperGroup):
@@ -56,10 +70,11 @@ def _wants_group_help() -> bool:
 app = typer.Typer(
     cls=_Commands,
     name="quantainer",
-    help="Quantainer gives containers qubits.",
+    help=HELP,
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
+    rich_markup_mode=None,
     context_settings={"help_option_names": ["-h", "--help"]},
 )
 
@@ -103,8 +118,18 @@ def main() -> None:
 
 def _refused(error: QuantainerError) -> int:
     typer.echo(f"quantainer: {error.message}", err=True)
-    if error.limit is not None or error.needed is not None:
-        typer.echo(f"  limit: {error.limit}, needed: {error.needed}", err=True)
+    figures = {"limit": error.limit, "needed": error.needed}
+    said = [f"{name}: {_shown(value)}" for name, value in figures.items() if value is not None]
+    if said:
+        typer.echo(f"  {'; '.join(said)}", err=True)
     if error.hint:
         typer.echo(f"  {error.hint}", err=True)
     return 1
+
+
+def _shown(value: Any) -> str:
+    """Return a limit for people; of a long list its beginning."""
+    if not isinstance(value, list):
+        return str(value)
+    more = f" and {len(value) - _LISTED_MAX} more" if len(value) > _LISTED_MAX else ""
+    return ", ".join(map(str, value[:_LISTED_MAX])) + more

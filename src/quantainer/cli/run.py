@@ -33,8 +33,9 @@ auto takes the first that can have IMAGE: Docker 27 or later, Podman, the embedd
 this host's own system and Python.
 
 \b
-Example:
+Examples:
   quantainer run --rm -it --device /dev/qsim python:3.11-quantum-sim python ghz.py
+  quantainer run --rm --device /dev/qsim -v "$PWD:/work:ro" host python3 /work/ghz.py
 """
 
 
@@ -42,7 +43,7 @@ class _Raw(TyperCommand):
     """Leaves every word to the parser of ``docker run``'s options."""
 
     def parse_args(self, ctx: Any, args: list[str]) -> list[str]:
-        if args[:1] == ["--help"] or not args:
+        if args in ([], ["-h"]) or args[:1] == ["--help"]:
             typer.echo(ctx.get_help())
             ctx.exit(0 if args else 2)
         ctx.args = list(args)
@@ -52,7 +53,12 @@ class _Raw(TyperCommand):
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
-@app.command(cls=_Raw, help=HELP, options_metavar="[OPTIONS] IMAGE [COMMAND] [ARG...]")
+@app.command(
+    cls=_Raw,
+    help=HELP,
+    options_metavar="[OPTIONS] IMAGE [COMMAND] [ARG...]",
+    context_settings={"help_option_names": ["--help"]},
+)
 def _command(ctx: typer.Context) -> None:
     sys.exit(run(ctx.args))
 

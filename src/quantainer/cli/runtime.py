@@ -47,7 +47,11 @@ def configure(
     config: Annotated[Path | None, typer.Option(help="File to edit.")] = None,
     values: Annotated[
         list[str] | None,
-        typer.Option("--set", help="KEY=VALUE of Docker's daemon.json, such as features.x=true."),
+        typer.Option(
+            "--set",
+            metavar="KEY=VALUE",
+            help="Key of Docker's daemon.json, such as features.x=true.",
+        ),
     ] = None,
     plugin: Annotated[
         bool, typer.Option("--plugin", help="Install `docker quantum` for this user.")
@@ -55,9 +59,14 @@ def configure(
     dry_run: Annotated[bool, typer.Option("--dry-run", help="Show the change only.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print facts as JSON.")] = False,
 ) -> None:
-    """Edit an engine's configuration so that it knows the quantum devices.
+    """Let an engine's configuration know the devices.
 
     Unknown keys are kept, and the file as it was is kept beside it. The engine is not restarted.
+
+    \b
+    Examples:
+      quantainer runtime configure --engine docker --dry-run
+      quantainer runtime configure --plugin
     """
     if engine is None and not plugin:
         raise QuantainerError(

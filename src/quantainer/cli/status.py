@@ -7,11 +7,11 @@ from typing import Annotated, Any
 
 import typer
 
-from quantainer.cli.host import ask, print_json
+from quantainer.cli.host import ask, duration, print_json
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
@@ -40,8 +40,9 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
     workers = facts["workers"]
     busy = sum(1 for process in workers["processes"] if process["state"] == "executing")
     queue, cpu, memory = facts["queue"], facts["cpu"], facts["memory"]
+    age = duration(time.time() - facts["started_at"])
     lines = [
-        ("broker", f"{facts['version']}, process {facts['pid']}, up {_since(facts['started_at'])}"),
+        ("broker", f"{facts['version']}, process {facts['pid']}, up {age}"),
         ("socket", facts["sockets"]["host"]),
         ("device", facts["sockets"]["device"]),
         (
@@ -56,13 +57,3 @@ def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:
         ("leases", str(len(facts["leases"]))),
     ]
     return lines + [("warning", warning) for warning in cpu["warnings"]]
-
-
-def _since(started: float) -> str:
-    seconds = max(0, int(time.time() - started))
-    days, rest = divmod(seconds, 86_400)
-    hours, rest = divmod(rest, 3_600)
-    minutes, seconds = divmod(rest, 60)
-    if days:
-        return f"{days} d {hours} h"
-    return f"{hours} h {minutes} min" if hours else f"{minutes} min {seconds} s"

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from pathlib import Path
 from typing import Annotated, Any
 
@@ -15,26 +16,41 @@ from quantainer_client.submission import Pub
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
 def submit(
-    file: Annotated[str, typer.Argument(help="Circuit file, or - for standard input.")],
-    shots: Annotated[str, typer.Option(help="Number of shots.")] = "1024",
+    file: Annotated[
+        str, typer.Argument(metavar="FILE", help="Circuit file, or - for standard input.")
+    ],
+    shots: Annotated[str, typer.Option(metavar="N", help="Number of shots.")] = "1024",
     backend: Annotated[str, typer.Option("--backend", "-B", help="Device to use.")] = "qsim",
-    seed: Annotated[str | None, typer.Option(help="Integer from 0 to 2⁶³ − 1.")] = None,
-    method: Annotated[str | None, typer.Option(help="Simulation method.")] = None,
-    engine: Annotated[str | None, typer.Option(help="Simulation engine.")] = None,
+    seed: Annotated[
+        str | None, typer.Option(metavar="N", help="Integer from 0 to 2⁶³ − 1.")
+    ] = None,
+    method: Annotated[
+        str | None, typer.Option(help="Such as statevector or mps; chosen if absent.")
+    ] = None,
+    engine: Annotated[
+        str | None, typer.Option(help="One that `quantainer devices` names; chosen if absent.")
+    ] = None,
     precision: Annotated[str | None, typer.Option(help="single or double.")] = None,
     priority: Annotated[int, typer.Option(help="Among your own jobs; higher is sooner.")] = 0,
-    timeout: Annotated[float | None, typer.Option(help="Seconds for the job.")] = None,
+    timeout: Annotated[float | None, typer.Option(help="Seconds the job may run.")] = None,
     circuit_format: Annotated[
         str | None, typer.Option("--format", help="Format; found by content if absent.")
     ] = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
-    """Run a circuit file and print what was measured."""
+    """Run a circuit file and print what was measured.
+
+    \b
+    Examples:
+      quantainer submit bell.qasm --shots 1000
+      quantainer submit bell.qasm --backend fake_lima --seed 7 --json
+      cat bell.qasm | quantainer submit -
+    """
     data = _read(file)
     options = {"method": method, "engine": engine, "precision": precision}
     pub = Pub(data, format=circuit_format, name="" if file == "-" else Path(file).name)
@@ -46,7 +62,7 @@ def submit(
             shots=_integer(shots, "invalid_shots", "shots"),
             seed=None if seed is None else _integer(seed, "invalid_seed", "seed"),
             priority=priority,
-            timeout=timeout,
+            timeout=_seconds(timeout),
             options={name: value for name, value in options.items() if value is not None},
         )
     if as_json:
@@ -72,15 +88,26 @@ def _integer(text: str, code: str, what: str) -> int:
         raise QuantainerError(code, f"--{what} takes an integer, not {text!r}.") from None
 
 
+def _seconds(timeout: float | None) -> float | None:
+    if timeout is not None and not math.isfinite(timeout):
+        raise QuantainerError("invalid_option", f"--timeout takes seconds, not {timeout}.")
+    return timeout
+
+
 def _wait(connection: Connection, pub: Pub, **fields: Any) -> Result:
-    """Run and, on a terminal, show that work goes on."""
+    """Run and, on a terminal, show that work goes on; Ctrl-C cancels the job."""
     from rich.console import Console
 
     console = Console(stderr=True)
-    if not console.is_terminal:
-        return connection.run(pub, **fields)
-    with console.status("Running …"):
-        return connection.run(pub, **fields)
+    job = connection.submit(pub, **fields)
+    try:
+        if not console.is_terminal:
+            return job.result()
+        with console.status(f"Running job {job.id} …"):
+            return job.result()
+    except KeyboardInterrupt:
+        typer.echo(f"{job.id} {job.cancel()}: cancelled", err=True)
+        raise
 
 
 def result_fields(result: Result) -> dict[str, Any]:

@@ -11,7 +11,7 @@ from quantainer.cli.host import ask
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 
 @app.command()
@@ -19,7 +19,13 @@ def top(
     interval: Annotated[float, typer.Option(help="Seconds between looks.", min=0.1)] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
 ) -> None:
-    """Watch jobs and leases live; Ctrl-C ends it."""
+    """Watch jobs and leases live; Ctrl-C ends it.
+
+    \b
+    Examples:
+      quantainer top
+      quantainer top --once
+    """
     from rich.console import Console
     from rich.live import Live
 

@@ -19,7 +19,7 @@ from quantainer_client.errors import QuantainerError
 
 __all__ = ["app"]
 
-app = typer.Typer(add_completion=False)
+app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _READY_SECONDS = 120.0
 _LOG_MAX = 16 * 1024**2
@@ -51,7 +51,12 @@ def up(
     """Start the broker and wait until it answers.
 
     Values given here go over the environment (QUANTAINER_…), which goes over the configuration
-    file. 'quantainer status' shows the values in force.
+    file. 'quantainer status --settings' shows the values in force.
+
+    \b
+    Examples:
+      quantainer up
+      quantainer up --foreground --workers 1 --memory-limit 4GiB
     """
     flags: dict[str, Any] = {
         "runtime_dir": runtime_dir,

@@ -103,7 +103,8 @@ def docker(path: Path, cdi_dir: Path, extra: Mapping[str, Any]) -> Change:
     for key, value in extra.items():
         _set(wanted, key.split("."), value)
     after = before if wanted == config and before else json.dumps(wanted, indent=2) + "\n"
-    return Change(path, before, after, "systemctl restart docker")
+    rootless = "" if os.geteuid() == 0 else "--user "
+    return Change(path, before, after, f"systemctl {rootless}restart docker")
 
 
 def podman(path: Path, cdi_dir: Path) -> Change:

@@ -96,10 +96,10 @@ class Embedded:
         words += ["--unshare-uts", "--unshare-cgroup-try", "--die-with-parent"]
         words += ["--uid", str(uid), "--gid", str(gid), "--disable-userns"]
         words += ["--hostname", wishes.hostname or name[-12:]]
-        words += [*image.mounts, "--proc", "/proc", "--dev", "/dev"]
-        for folder in ("/tmp", "/var/tmp"):
-            words += ["--dir", folder] if wishes.read_only else ["--tmpfs", folder]
-        words += ["--dir", "/run"]
+        empty = "--dir" if wishes.read_only else "--tmpfs"
+        # Before the mounts: the host's Python may itself lie below /tmp.
+        words += [empty, "/tmp", *image.mounts, empty, "/var/tmp"]
+        words += ["--proc", "/proc", "--dev", "/dev", "--dir", "/run"]
         if request.devices:
             words += self._device()
         words += wishes.mounts
