@@ -1,0 +1,176 @@
+"""``quantainer inspect`` and ``quantainer compile`` as a user calls them."""
+
+from __future__ import annotations
+
+import json
+import os
+import subprocess
+import sys
+from pathlib import Path
+
+import pytest
+
+from quantainer.circuits import measure, read
+
+BELL = """OPENQASM 2.0;
+include "qelib1.inc";
+qreg q[3];
+creg c[2];
+h q[0];
+cx q[0],q[1];
+measure q[0] -> c[0];
+"""
+
+
+def quantainer(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+    script = "from quantainer.cli.main import main; main()"
+    command = [sys.executable, "-c", script, *arguments]
+    environ = {**os.environ, "COLUMNS": "100"}
+    return subprocess.run(
+        command, input=stdin, capture_output=True, check=False, timeout=120, env=environ
+    )
+
+
+@pytest.fixture
+def bell(tmp_path: Path) -> str:
+    path = tmp_path / "bell.qasm"
+    path.write_text(BELL)
+    return str(path)
+
+
+def test_facts_as_json(bell: str) -> None:
+    run = quantainer("inspect", bell, "--json")
+    assert run.returncode == 0, run.stderr
+    facts = json.loads(run.stdout)
+    expected = {
+        "format": "qasm2",
+        "qubits": 3,
+        "active_qubits": 2,
+        "clbits": 2,
+        "depth": 3,
+        "two_qubit_depth": 1,
+        "gates": {"cx": 1, "h": 1, "measure": 1},
+        "clifford": True,
+        "dynamic": False,
+        "parameters": [],
+        "registers": [["c", 2]],
+    }
+    assert {name: facts[name] for name in expected} == expected
+    assert "no measurement writes bit c[1]: always 0" in facts["notes"]
+    assert set(facts["memory_bytes"]) == {"statevector", "density_matrix", "mps", "stabilizer"}
+
+
+def test_facts_for_people_with_a_drawing(bell: str) -> None:
+    run = quantainer("inspect", bell)
+    text = run.stdout.decode()
+    assert "3 declared, 2 active" in text
+    assert "┤ H ├" in text
+
+
+def test_standard_input(bell: str) -> None:
+    run = quantainer("inspect", "-", "--json", stdin=b"H 0\nM 0\n")
+    assert json.loads(run.stdout)["format"] == "stim"
+    run = quantainer("inspect", "-", "--format", "qasm3", stdin=b"H 0\nM 0\n")
+    assert run.returncode == 1
+    assert run.stderr.startswith(b"quantainer: <stdin>:1:")
+
+
+def test_on_an_ideal_simulator(bell: str) -> None:
+    facts = json.loads(quantainer("inspect", bell, "--json", "-B", "qsim").stdout)
+    assert facts["fits"] is True
+    assert facts["reasons"] == []
+    assert (facts["native_depth"], facts["swaps"]) == (3, 0)
+    assert facts["plan"]["method"] == "stabilizer"
+    assert facts["gates"] == {"cx": 1, "h": 1, "measure": 1}
+
+
+def test_on_a_calibrated_device(bell: str) -> None:
+    facts = json.loads(quantainer("inspect", bell, "--json", "-B", "fake_manila").stdout)
+    assert facts["fits"] is True
+    assert facts["native_depth"] >= 5
+    assert facts["duration_us"] > 1
+    assert 0 < facts["coherence_share"] < 1
+    assert 0.5 < facts["success_probability"] < 1
+    assert len(facts["qubits_used"]) == 2
+
+
+def test_what_does_not_fit_says_why(tmp_path: Path) -> None:
+    path = tmp_path / "wide.qasm"
+    path.write_text(
+        'OPENQASM 2.0; include "qelib1.inc"; qreg q[9]; creg c[9]; h q; measure q -> c;'
+    )
+    run = quantainer("inspect", str(path), "--json", "-B", "fake_manila")
+    facts = json.loads(run.stdout)
+    assert run.returncode == 0
+    assert facts["fits"] is False
+    assert "5 usable qubits, the circuit needs 9" in facts["reasons"][0]
+
+
+def test_a_refusal_names_file_line_and_way_out(tmp_path: Path) -> None:
+    path = tmp_path / "bad.qasm"
+    path.write_text(BELL + "measure p -> c;\n")
+    run = quantainer("inspect", str(path))
+    assert run.returncode == 1
+    assert run.stdout == b""
+    assert run.stderr.decode().startswith("quantainer: bad.qasm:8:9: 'p' is a gate")
+    assert b"Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "message"),
+    [
+        (("inspect", "/nonexistent"), "No such file"),
+        (("inspect", "{bell}", "-B", "nothing"), "there is no backend 'nothing'"),
+        (("inspect", "{bell}", "--gate-library", "own"), "no gate library 'own'"),
+        (("inspect", "{bell}", "--max-gates", "1"), "the limit is 1"),
+        (("inspect", "{bell}", "--input", "x"), "NAME=VALUE"),
+        (("compile", "{bell}", "-B", "qsim", "-o", "x.exe"), "the name must end in"),
+        (("compile", "{bell}", "-B", "fake_manila", "--level", "7"), "no optimisation level 7"),
+        (("inspect", "{bell}", "-B", "fake_manila", "--level", "7"), "no optimisation level 7"),
+    ],
+)
+def test_wrong_arguments_are_refused(bell: str, arguments: tuple[str, ...], message: str) -> None:
+    run = quantainer(*(argument.format(bell=bell) for argument in arguments))
+    assert run.returncode == 1
+    assert message in run.stderr.decode()
+    assert b"Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize("suffix", [".qasm", ".qpy", ".qcol"])
+def test_compiled_files_are_read_again(bell: str, tmp_path: Path, suffix: str) -> None:
+    output = tmp_path / f"out{suffix}"
+    run = quantainer("compile", bell, "-B", "fake_manila", "-o", str(output), "--json")
+    assert run.returncode == 0, run.stderr
+    report = json.loads(run.stdout)
+    facts = measure(read(output.read_bytes()))
+    assert facts.depth == report["native_depth"]
+    assert set(facts.gates) <= {"rz", "sx", "x", "cx", "measure"}
+    assert len(report["initial_layout"]) == 3
+
+
+def test_compiled_text_goes_to_standard_output(bell: str) -> None:
+    run = quantainer("compile", bell, "-B", "fake_manila")
+    assert run.stdout.startswith(b"OPENQASM 3")
+    assert b"fake_manila: depth" in run.stderr
+
+
+def test_openqasm3_inputs_and_includes_from_the_files_folder(tmp_path: Path) -> None:
+    (tmp_path / "own.inc").write_text("gate own a { U(0, 0, 0) a; }\n")
+    path = tmp_path / "main.qasm"
+    path.write_text(
+        'OPENQASM 3; include "own.inc"; input int n; qubit q;\nfor int i in [1:n] { own q; }'
+    )
+    assert quantainer("inspect", str(path), "--json").returncode == 1
+    facts = json.loads(quantainer("inspect", str(path), "--json", "--input", "n=5").stdout)
+    assert facts["depth"] == 5
+
+
+@pytest.mark.parametrize("kind", ["svg", "png"])
+def test_drawings(bell: str, tmp_path: Path, kind: str) -> None:
+    path = tmp_path / f"drawing.{kind}"
+    run = quantainer("inspect", bell, "--json", f"--{kind}", str(path))
+    if b"Install quantainer[plot]" in run.stderr:
+        pytest.skip("drawing needs the extra plot")
+    assert run.returncode == 0, run.stderr
+    magic = {"svg": b"<?xml", "png": b"\x89PNG"}[kind]
+    assert path.read_bytes().startswith(magic)
