@@ -62,6 +62,8 @@ def fit(circuit: Circuit, facts: Facts, target: TargetFacts, level: int = 1) -> 
     try:
         compiled = compile_for(circuit, facts, target, level)
     except QuantainerError as error:
+        if error.code == "invalid_option":  # says nothing about the circuit
+            raise
         return Fit(False, (str(error),))
     return fit_of(compiled, target)
 

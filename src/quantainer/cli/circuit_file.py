@@ -44,7 +44,7 @@ Inputs = Annotated[
     typer.Option("--input", metavar="NAME=VALUE", help="OpenQASM 3: value of an input variable."),
 ]
 Level = Annotated[
-    int, typer.Option(help="Effort: 0 only makes it fit, 3 tries hardest.", min=0, max=3)
+    int, typer.Option(metavar="0-3", help="Effort: 0 only makes it fit, 3 tries hardest.")
 ]
 MaxGates = Annotated[int | None, typer.Option(help="Limit of operations, loops unrolled.")]
 
