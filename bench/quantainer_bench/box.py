@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import contextlib
 import json
+import os
 import random
 import select
 import subprocess
@@ -53,35 +54,43 @@ class Tenant:
         self._programs = programs
         self._outstanding: deque[str] = deque()
         self._draining = False
+        self._drained = False
+        self._unread = b""
 
     def live(self) -> None:
         """Obey lines on standard input: ``go``, ``drain``, ``peek JOB…``, ``quit``."""
-        if sys.stdin.readline().strip() != "go":
-            return
+        going = False
         while True:
-            for command in self._commands():
+            for command in self._commands(wait=not going):
                 if command[0] == "quit":
                     return
+                if command[0] == "go":
+                    going = True
                 if command[0] == "drain":
                     self._draining = True
                 if command[0] == "peek":
                     self._peek(command[1:])
+            if not going:
+                continue
             if not self._draining and len(self._outstanding) < OUTSTANDING:
                 self._submit()
             elif self._outstanding:
                 self._collect(self._outstanding.popleft())
             elif self._draining:
-                _say(event="drained")
-                self._wait_for_command()
+                if not self._drained:
+                    _say(event="drained")
+                self._drained = True
+                select.select([0], [], [])
 
-    @staticmethod
-    def _commands() -> list[list[str]]:
-        ready, _, _ = select.select([sys.stdin], [], [], 0)
-        return [sys.stdin.readline().split() or ["quit"]] if ready else []
-
-    @staticmethod
-    def _wait_for_command() -> None:
-        select.select([sys.stdin], [], [])
+    def _commands(self, *, wait: bool) -> list[list[str]]:
+        """Return the commands that have come; the end of the input is one, too."""
+        if not select.select([0], [], [], None if wait else 0)[0]:
+            return []
+        data = os.read(0, 65536)
+        if not data:
+            return [["quit"]]
+        *lines, self._unread = (self._unread + data).split(b"\n")
+        return [line.decode().split() for line in lines if line.strip()]
 
     def _submit(self) -> None:
         kind = self._rng.choice(list(self._programs))

@@ -394,13 +394,8 @@ class Chaos:
 
     def leaks(self, programs: dict[str, str]) -> dict[str, Any]:
         """Look for reservations, leases, descriptors and memory that stayed behind."""
-        deadline = time.monotonic() + 30
-        while time.monotonic() < deadline:
-            status = self._node.ask("status")
-            left = [lease for lease in status["leases"] if lease["container"]]
-            if not left:
-                break
-            time.sleep(0.1)
+        left = self._leases_left()
+        status = self._node.ask("status")
         queue, limit = status["queue"], status["limits"]["memory_bytes"]
         found = {
             "leases": len(left),
@@ -432,6 +427,17 @@ class Chaos:
                 self._open_box()
             time.sleep(0.5)
             self.close()
+            self._leases_left()
+
+    def _leases_left(self) -> list[dict[str, Any]]:
+        """Return the leases of containers that are still open half a minute after their end."""
+        deadline = time.monotonic() + 30
+        while True:
+            leases = self._node.ask("lease.list")["leases"]
+            left = [lease for lease in leases if lease["container"]]
+            if not left or time.monotonic() > deadline:
+                return left
+            time.sleep(0.1)
 
     def replay(self, directory: Path, programs: dict[str, str]) -> dict[str, Any]:
         """Run everything again where nothing dies, and compare bit by bit."""
