@@ -23,16 +23,10 @@ __all__ = ["reasons_against"]
 
 def reasons_against(circuit: Circuit, facts: Facts, device: Device) -> list[QuantainerError]:
     """Return every reason why the circuit cannot be compiled for the device."""
-    return [
-        reason
-        for reason in (
-            _width(facts, device),
-            _group(circuit, device),
-            _feedback(facts, device),
-            _gates(facts, device),
-        )
-        if reason is not None
-    ]
+    too_wide = _width(facts, device)
+    placed = too_wide or _group(circuit, device)
+    found = (placed, _feedback(facts, device), _gates(facts, device))
+    return [reason for reason in found if reason is not None]
 
 
 def _width(facts: Facts, device: Device) -> QuantainerError | None:
