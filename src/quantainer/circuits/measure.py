@@ -63,7 +63,7 @@ def unwritten(circuit: Circuit) -> list[str]:
     _Walk(program, tally, range(program.num_qubits), range(program.num_clbits), root=True).run()
     names = []
     for index, bit in enumerate(program.clbits):
-        if index in tally.measured:
+        if index in tally.measured or index in tally.value_cones:
             continue
         registers = program.find_bit(bit).registers
         names.append(

@@ -228,6 +228,11 @@ RUNS: dict[str, tuple[str, dict[str, int]]] = {
         "r += 1; }",
         {"r": 3},
     ),
+    "runtime-while-call": (
+        "def toggled(qubit q) -> bit { x q; return measure q; } qubit q; output uint[4] n; x q; "
+        "while (!toggled(q)) { n += 1; } n += 2;",
+        {"n": 3},
+    ),
     "runtime-for": (
         "qubit[2] q; bit[2] c; output int[8] r; x q[1]; c = measure q; "
         "for uint i in [0:uint[2](c)] { r += i; }",

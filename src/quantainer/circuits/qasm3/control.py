@@ -308,7 +308,9 @@ def _at_run_time(
         again.data = None
         again.cells[0].value = again.cells[0].stored = None  # type: ignore[index]
         whole = again.cells[0]  # type: ignore[index]
-    if isinstance(whole, bool):
+    if whole is False:
+        return NEXT
+    if whole is True:
         raise machine.unsupported(node, "this loop never ends: its condition is always true")
     body = Block()
     asked = State([], list(atoms(whole)))  # type: ignore[arg-type]
