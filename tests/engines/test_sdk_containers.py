@@ -78,8 +78,8 @@ def test_qasm_file_without_any_sdk(
 ) -> None:
     text = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[2]; creg c[2]; x q[0]; measure q -> c;'
     (tmp_path / "x.qasm").write_text(text)
-    command = ("python3", "-m", "quantainer_client", "run", "/work/x.qasm", "--shots", "100")
-    options = ("--rm", "--network", "none", *DEVICE, "-v", f"{tmp_path}:/work:ro")
+    command = ("python3", "-m", "quantainer_client", "run", "/w/x.qasm", "--shots", "100")
+    options = ("--rm", "--network", "none", *DEVICE, "-v", f"{tmp_path}:/w:ro")
     done = docker("run", *options, base, *command)
     assert "01" in done.stdout
     assert "100" in done.stdout

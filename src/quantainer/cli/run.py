@@ -35,7 +35,7 @@ this host's own system and Python.
 \b
 Examples:
   quantainer run --rm -it --device /dev/qsim python:3.11-quantum-sim python ghz.py
-  quantainer run --rm --device /dev/qsim -v "$PWD:/work:ro" host python3 /work/ghz.py
+  quantainer run --rm --device /dev/qsim -v "$PWD:/w:ro" host python3 /w/ghz.py
 """
 
 
