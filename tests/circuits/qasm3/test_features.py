@@ -110,6 +110,12 @@ def test_wrong_input_values_are_refused(name: str, value: object) -> None:
         read(text.encode(), "t.qasm", ReadOptions(inputs=inputs))
 
 
+def test_inputs_that_the_program_does_not_have_are_refused() -> None:
+    for text in ("input float theta; qubit q; rx(theta) q;", "qubit q; x q;"):
+        with pytest.raises(QuantainerError, match=r"t\.qasm: the program has no input `tetha`"):
+            read((HEADER + text).encode(), "t.qasm", ReadOptions(inputs={"tetha": 0.5}))
+
+
 @pytest.mark.parametrize("name", KEPT)
 def test_kept(name: str) -> None:
     text, note = KEPT[name]

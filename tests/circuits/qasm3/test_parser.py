@@ -7,6 +7,7 @@ from pathlib import Path
 
 import openqasm3
 import pytest
+from execution import basis_run
 from features import KEPT, REFUSED, RUNS, UNITARIES
 from hypothesis import given, settings
 from hypothesis import strategies as st
@@ -175,6 +176,27 @@ def test_nesting_within_the_limit_works(depth: int) -> None:
     text = "qubit[2] q; bit c = measure q[0];" + "if (c) { c = measure q[0]; " * depth + "}" * depth
     assert read(text.encode(), "t", options).program.count_ops()["if_else"] == 1
     assert sys.getrecursionlimit() == before
+
+
+def test_run_time_blocks_are_nested_to_a_limit_that_everyone_can_follow() -> None:
+    def text(depth: int) -> bytes:
+        start = "qubit[2] q; bit c = measure q[0];"
+        return (start + "if (c) { c = measure q[0]; " * depth + "}" * depth).encode()
+
+    assert read(text(64), "t")
+    with pytest.raises(QuantainerError, match="more than 64 nested run-time blocks"):
+        read(text(65), "t")
+
+
+def test_long_chains_of_cases_are_not_deep() -> None:
+    start = "qubit[8] q; bit[8] c; output uint[8] r; x q[7]; x q[0]; c = measure q; "
+    cases = "".join(f"case {value} {{ r = {value} + 1; }} " for value in range(200))
+    program = read(f"{start}switch (uint[8](c)) {{ {cases} }}".encode(), "t").program
+    assert basis_run(program) == {"r": 130}
+    chain = " else ".join(f"if (c == {value}) r = {value} + 2;" for value in range(200))
+    for text, expected in ((chain, 131), (chain.replace("== 129", "== 128"), 0)):
+        program = read(f"{start}{text}".encode(), "t").program
+        assert basis_run(program) == {"r": expected}
 
 
 def test_every_node_knows_its_place() -> None:

@@ -28,7 +28,7 @@ def read(data: bytes, name: str = "", options: ReadOptions = _DEFAULTS) -> Circu
             ``too_large`` with the limit that was hit.
     """
     source = Source.decode(name, data)
-    plain = read_plain(source.text, name, options)
+    plain = None if options.inputs else read_plain(source.text, name, options)
     if plain is not None:
         return Circuit(plain, "qasm3", name)
     machine = run(source, options)

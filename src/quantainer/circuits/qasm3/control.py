@@ -11,8 +11,9 @@ from quantainer.circuits.qasm3.conversion import assign, cast
 from quantainer.circuits.qasm3.emitter import Block, Loop
 from quantainer.circuits.qasm3.expressions import evaluate, kind_of
 from quantainer.circuits.qasm3.kinds import BIT, BOOL, INT, Kind
+from quantainer.circuits.qasm3.knowledge import State, learn
 from quantainer.circuits.qasm3.logic import Bit, all_of, any_of, atoms, invert
-from quantainer.circuits.qasm3.machine import NEXT, LoopFrame, Machine, Outcomes, State, learn
+from quantainer.circuits.qasm3.machine import NEXT, LoopFrame, Machine, Outcomes
 from quantainer.circuits.qasm3.operators import binary
 from quantainer.circuits.qasm3.syntax import Expression, Statement
 from quantainer.circuits.qasm3.values import Value, Variable, is_known, row_of
@@ -20,6 +21,7 @@ from quantainer.circuits.qasm3.variables import fresh
 
 __all__ = ["execute_for", "execute_if", "execute_switch", "execute_while"]
 
+_CHAIN = 8  # `else if`s that are executed one inside of the other
 _WEIGHT = 40  # conditions heavier than this are stored in a bit
 _NOTHING: list[Statement] = []
 
@@ -45,13 +47,59 @@ def execute_if(machine: Machine, node: syntax.If) -> Outcomes:
     false = node.false or _NOTHING
     if isinstance(bit, bool):
         return block(machine, node.true if bit else false)
-    effects = [machine.effects(body) for body in (node.true, false)]
+    chain = _else_ifs(machine, node)
+    if len(chain) > _CHAIN:
+        arms = [(condition(machine, each.condition), each.true) for each in chain]
+        return _choose(machine, arms, chain[-1].false or _NOTHING)
+    return _choose(machine, [(bit, node.true)], false)
+
+
+def _else_ifs(machine: Machine, node: syntax.If) -> list[syntax.If]:
+    """Return a chain of ``if … else if …`` as far as nothing happens between its conditions."""
+    chain = [node]
+    while chain[-1].false is not None and len(chain[-1].false) == 1:
+        following = chain[-1].false[0]
+        if not isinstance(following, syntax.If) or machine.effects(following.condition).calls:
+            break
+        chain.append(following)
+    return chain
+
+
+Arm = tuple[Bit, list[Statement]]
+
+
+def _choose(machine: Machine, arms: list[Arm], default: list[Statement]) -> Outcomes:
+    """Execute the first arm whose test holds; a run finds it by bisection, not one by one."""
+    bodies = [body for _, body in arms] + [default]
+    effects = [machine.effects(body) for body in bodies]
     assigned = list(dict.fromkeys(each for one in effects for each in machine.assigned(one)))
+    return _bisect(machine, assigned, arms, default)
+
+
+def _bisect(
+    machine: Machine, assigned: list[Variable], arms: list[Arm], default: list[Statement]
+) -> Outcomes:
+    if not arms:
+        return block(machine, default)
+    half = len(arms) // 2
+    if not half:
+        test, body = arms[0]
+        if isinstance(test, bool):
+            return block(machine, body if test else default)
+        return machine.branch(
+            test, assigned, lambda: block(machine, body), lambda: block(machine, default)
+        )
+    first, second = arms[:half], arms[half:]
+    test = machine.memory.hold(any_of([test for test, _ in first]))
+    sure = [*first[:-1], (True, first[-1][1])]  # one of them holds
+    if isinstance(test, bool):
+        chosen = sure if test else second
+        return _bisect(machine, assigned, chosen, default)
     return machine.branch(
-        bit,
+        test,
         assigned,
-        lambda: block(machine, node.true),
-        lambda: block(machine, false),
+        lambda: _bisect(machine, assigned, sure, default),
+        lambda: _bisect(machine, assigned, second, default),
     )
 
 
@@ -73,41 +121,12 @@ def execute_switch(machine: Machine, node: syntax.Switch) -> Outcomes:
     if is_known(target):
         chosen = [body for labels, body in cases if target.data in labels]
         return block(machine, chosen[0] if chosen else default)
-    bodies = [body for _, body in cases] + [default]
-    assigned = list(
-        dict.fromkeys(each for b in bodies for each in machine.assigned(machine.effects(b)))
-    )
-    tests: list[Bit] = []
-    for labels, _ in cases:
+    arms: list[Arm] = []
+    for labels, body in cases:
         matches = [binary(machine, node, "==", target, Value(INT, each, True)) for each in labels]
-        tests.append(machine.memory.hold(any_of([_bit(match) for match in matches])))
-    return _chain(machine, node, assigned, list(zip(tests, bodies, strict=False)), default)
-
-
-def _bit(value: Value) -> Bit:
-    return row_of(value)[0]
-
-
-def _chain(
-    machine: Machine,
-    node: syntax.Switch,
-    assigned: list[Variable],
-    arms: list[tuple[Bit, list[Statement]]],
-    default: list[Statement],
-) -> Outcomes:
-    if not arms:
-        return block(machine, default)
-    (test, body), rest = arms[0], arms[1:]
-    if isinstance(test, bool):
-        if test:
-            return block(machine, body)
-        return _chain(machine, node, assigned, rest, default)
-    return machine.branch(
-        test,
-        assigned,
-        lambda: block(machine, body),
-        lambda: _chain(machine, node, assigned, rest, default),
-    )
+        test = any_of([row_of(match)[0] for match in matches])
+        arms.append((machine.memory.hold(test), body))
+    return _choose(machine, arms, default)
 
 
 def _labels(machine: Machine, labels: list[Expression], seen: set[int]) -> set[int]:
@@ -314,7 +333,7 @@ def _at_run_time(
         raise machine.unsupported(node, "this loop never ends: its condition is always true")
     body = Block()
     asked = State([], list(atoms(whole)))  # type: ignore[arg-type]
-    with machine.memory.loop(), machine.emitter.into(body):
+    with machine.nested(), machine.memory.loop(), machine.emitter.into(body):
         learn(whole, True)
         loop.continues.write(0, machine.memory)
         outcomes = block(machine, node.body)

@@ -12,12 +12,13 @@ from quantainer.circuits.qasm3.conversion import cast, wrapped
 from quantainer.circuits.qasm3.expressions import kind_of
 from quantainer.circuits.qasm3.kinds import FLOAT, Kind
 from quantainer.circuits.qasm3.machine import Machine
+from quantainer.circuits.qasm3.source import nearest
 from quantainer.circuits.qasm3.syntax import Node
 from quantainer.circuits.qasm3.values import Value, Variable
 from quantainer.circuits.qasm3.variables import fresh
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["io", "pragma"]
+__all__ = ["check_inputs", "io", "pragma"]
 
 
 def io(machine: Machine, node: syntax.IoDeclaration) -> None:
@@ -37,7 +38,24 @@ def io(machine: Machine, node: syntax.IoDeclaration) -> None:
     _input(machine, node, kind)
 
 
+def check_inputs(machine: Machine) -> None:
+    """Refuse values of inputs that the program does not have.
+
+    Raises:
+        QuantainerError: ``invalid_parameters`` with the nearest name.
+    """
+    for name in machine.options.inputs:
+        if name not in machine.inputs:
+            file = machine.source.name or "<circuit>"
+            raise QuantainerError(
+                "invalid_parameters",
+                f"{file}: the program has no input `{name}`.",
+                hint=nearest(name, machine.inputs),
+            )
+
+
 def _input(machine: Machine, node: syntax.IoDeclaration, kind: Kind) -> None:
+    machine.inputs.append(node.name)
     variable = Variable(node.name, kind, readonly="")
     given = machine.options.inputs
     if kind.name == "array":

@@ -11,8 +11,18 @@ from typing import Any, NoReturn
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.qasm3.assigned import Assigned, Effects
 from quantainer.circuits.qasm3.emitter import Block, Branch, Emitter, Store
-from quantainer.circuits.qasm3.kinds import BOOL, VOID, Kind, bits
-from quantainer.circuits.qasm3.logic import Bit, Function, all_of, atoms, constant, invert
+from quantainer.circuits.qasm3.kinds import BOOL, VOID, Kind
+from quantainer.circuits.qasm3.knowledge import (
+    Saved,
+    State,
+    is_symbol,
+    learn,
+    parts,
+    same,
+    some_bits,
+    symbolic,
+)
+from quantainer.circuits.qasm3.logic import Bit, all_of, atoms, invert
 from quantainer.circuits.qasm3.memory import Cell, Memory
 from quantainer.circuits.qasm3.scope import Extern, GateSymbol, Scope, SubroutineSymbol, Symbol
 from quantainer.circuits.qasm3.source import Source, nearest
@@ -100,6 +110,7 @@ class Machine:
         self.width = 0
         self.physical: dict[int, int] = {}
         self.pragmas: list[tuple[int, str]] = []
+        self.inputs: list[str] = []
         self.outputs: list[str] = []
         self.bits: list[Variable] = []
         self.libraries: set[str] = set()
@@ -111,6 +122,7 @@ class Machine:
         self.assignments: dict[int, Assign] = {}
         self.run_time_loops: set[int] = set()
         self.splits = 0
+        self.depth = 0
         self._rests: dict[tuple[int, int], tuple[Any, list[Statement]]] = {}
         self._assigned = Assigned()
 
@@ -256,10 +268,10 @@ class Machine:
             if place is not None and symbol.kind.name == "bits" and place < symbol.kind.width:
                 places.setdefault(symbol, set()).add(place)
             else:
-                found.update(dict.fromkeys(_parts(symbol)))
+                found.update(dict.fromkeys(parts(symbol)))
         for variable, some in places.items():
             if variable not in found:
-                found[_some_bits(variable, sorted(some))] = None
+                found[some_bits(variable, sorted(some))] = None
         exits = effects.exits | ({"end"} if self.may_end(effects.calls) else set())
         if self.frame.loops:
             loop = self.frame.loops[-1]
@@ -306,33 +318,45 @@ class Machine:
         """Execute two arms of which a run takes one, and join what they leave behind."""
         for variable in assigned:
             self.settle(variable)
-        start = _State(assigned, list(atoms(condition)))  # type: ignore[arg-type]
+        start = State(assigned, list(atoms(condition)))  # type: ignore[arg-type]
         blocks, ends, outcomes = [], [], NEXT - NEXT
         for arm, taken in ((true, True), (false, False)):
             block = Block()
-            with self.emitter.into(block):
+            with self.nested(), self.emitter.into(block):
                 learn(condition, taken)
                 outcomes |= arm()
             blocks.append(block)
-            ends.append(_State(assigned, []))
+            ends.append(State(assigned, []))
             start.restore()
         self._join(assigned, blocks, ends)
         if blocks[0].operations or blocks[1].operations:
             self.emitter.add(Branch(condition, *blocks))
         return outcomes
 
+    @contextmanager
+    def nested(self) -> Iterator[None]:
+        """Count a branch or loop of the run: those who execute circuits recurse into them."""
+        limit = self.options.max_nesting // 4
+        if self.depth >= limit:
+            raise self.source.too_large(self.at, "nested run-time blocks", "max_nesting", limit)
+        self.depth += 1
+        try:
+            yield
+        finally:
+            self.depth -= 1
+
     def settle(self, variable: Variable) -> None:
         """Put a bit pattern where a run can change it."""
-        if variable.kind.binary and not _symbolic(variable):
+        if variable.kind.binary and not symbolic(variable):
             for cell in variable.bits(self.memory):
                 self.memory.settle(cell)
 
-    def _join(self, assigned: list[Variable], blocks: list[Block], ends: list[_State]) -> None:
+    def _join(self, assigned: list[Variable], blocks: list[Block], ends: list[State]) -> None:
         for place, variable in enumerate(assigned):
             left, right = (end.variables[place] for end in ends)
-            if variable.kind.binary and not (_is_symbol(left[0]) or _is_symbol(right[0])):
+            if variable.kind.binary and not (is_symbol(left[0]) or is_symbol(right[0])):
                 self._join_bits(variable, blocks, left, right)
-            elif left[0] is right[0] or _same(left[0], right[0]):
+            elif left[0] is right[0] or same(left[0], right[0]):
                 variable.data = left[0]
             else:
                 (cell,) = self.memory.permanent()
@@ -343,7 +367,7 @@ class Machine:
                 variable.data = Choice(cell, left[0], right[0])
 
     def _join_bits(
-        self, variable: Variable, blocks: list[Block], left: _Saved, right: _Saved
+        self, variable: Variable, blocks: list[Block], left: Saved, right: Saved
     ) -> None:
         assert variable.cells is not None
         for cell, one, other in zip(variable.cells, left[1], right[1], strict=True):
@@ -382,74 +406,3 @@ class Machine:
         """Tell whether only held functions were emitted since, so that they can be taken back."""
         new = block.operations[mark:]
         return all(isinstance(each, Store) and each.held for each in new)
-
-
-_Saved = tuple[Any, list[tuple[bool | None, bool | None]]]
-
-
-class _State:
-    """What is known of some variables and bits, to come back to."""
-
-    def __init__(self, variables: list[Variable], cells: list[Cell]) -> None:
-        self._variables = variables
-        self.variables: list[_Saved] = [
-            (variable.data, [(cell.value, cell.stored) for cell in variable.cells or ()])
-            for variable in variables
-        ]
-        self._cells = [(cell, cell.value, cell.stored) for cell in cells]
-
-    def restore(self) -> None:
-        for variable, (data, cells) in zip(self._variables, self.variables, strict=True):
-            variable.data = data
-            if variable.cells is not None and not cells:  # made since
-                cells = _unstored(variable.kind.width, data)  # noqa: PLW2901
-            for cell, (value, stored) in zip(variable.cells or (), cells, strict=True):
-                cell.value, cell.stored = value, stored
-        for cell, value, stored in self._cells:
-            cell.value, cell.stored = value, stored
-
-
-State = _State
-
-
-def _unstored(width: int, data: Any) -> list[tuple[bool | None, bool | None]]:
-    return [(bool(bit), None) for bit in constant(int(data), width)]
-
-
-def learn(condition: Bit, holds: bool) -> None:
-    """Note what follows for single bits from a condition that holds, or does not."""
-    stack = [(condition, holds)]
-    while stack:
-        node, true = stack.pop()
-        if isinstance(node, Cell):
-            node.value = node.stored = true
-        elif isinstance(node, Function) and node.op == "not":
-            stack.append((node.left, not true))
-        elif isinstance(node, Function) and node.op == ("and" if true else "or"):
-            assert node.right is not None
-            stack += [(node.left, true), (node.right, true)]
-
-
-def _some_bits(variable: Variable, places: list[int]) -> Variable:
-    """Return some bits of a register as a variable."""
-    assert variable.cells is not None
-    cells = [variable.cells[place] for place in places]
-    return Variable(variable.name, bits(len(cells)), cells=cells)
-
-
-def _parts(variable: Variable) -> list[Variable]:
-    return list(variable.data.flat) if variable.kind.name == "array" else [variable]
-
-
-def _symbolic(variable: Variable) -> bool:
-    return variable.cells is None and _is_symbol(variable.data)
-
-
-def _is_symbol(data: Any) -> bool:
-    return data is not None and not isinstance(data, bool | int | float | complex | tuple)
-
-
-def _same(left: Any, right: Any) -> bool:
-    if isinstance(left, Choice) or isinstance(right, Choice):
-        return False
-    return bool(left == right)

@@ -10,18 +10,15 @@ from __future__ import annotations
 from collections.abc import Callable
 
 from quantainer.circuits.qasm3 import syntax
-from quantainer.circuits.qasm3.expression_parser import ExpressionParser
-from quantainer.circuits.qasm3.lexer import KEYWORDS, TYPE_WORDS, tokenize
+from quantainer.circuits.qasm3.declaration_parser import CLASSICAL, OPERANDS, DeclarationParser
+from quantainer.circuits.qasm3.lexer import KEYWORDS, tokenize
 from quantainer.circuits.qasm3.source import Source, nearest
-from quantainer.circuits.qasm3.syntax import Expression, Statement, TypeSpec
+from quantainer.circuits.qasm3.syntax import Expression, Statement
 
 __all__ = ["parse"]
 
 _ASSIGNMENTS = frozenset(["=", "+=", "-=", "*=", "/=", "&=", "|=", "^=", "<<=", ">>=", "%=", "**="])
 _MODIFIERS = frozenset(("inv", "pow", "ctrl", "negctrl"))
-_OPERANDS = frozenset(("name", "physical"))
-_CLASSICAL = TYPE_WORDS - {"qubit"}
-_PARAMETER = _CLASSICAL | {"qubit", "readonly", "mutable", "creg", "qreg"}
 
 
 def parse(source: Source, max_nesting: int) -> syntax.Program:
@@ -34,7 +31,7 @@ def parse(source: Source, max_nesting: int) -> syntax.Program:
     return _Parser(source, tokenize(source, max_nesting), max_nesting).program()
 
 
-class _Parser(ExpressionParser):
+class _Parser(DeclarationParser):
     def program(self) -> syntax.Program:
         program = syntax.Program(self._version())
         while self.kind != "end of file":
@@ -76,11 +73,11 @@ class _Parser(ExpressionParser):
             return read(self)
         if token.kind == "name":
             return self._from_name()
-        if token.kind in _CLASSICAL:
-            return self._declaration(const=False)
+        if token.kind in CLASSICAL:
+            return self.declaration(const=False)
         if token.kind == ";":
             raise self.refuse("expected a statement")
-        return self._expression_statement()
+        return self.expression_statement()
 
     def braces(self, where: str) -> list[Statement]:
         self.expect("{", f"before the body {where}")
@@ -100,21 +97,11 @@ class _Parser(ExpressionParser):
         with self.nested():
             return self._annotated()
 
-    def semicolon(self, where: str) -> None:
-        if self.kind == ";":
-            self.take()
-            return
-        before = self.tokens[self.index - 1]
-        if self.source.line(before.at) != self.source.line(self.token.at):
-            place = before.at + len(before.text)
-            raise self.source.invalid(place, f"expected `;` {where}")
-        raise self.refuse(f"expected `;` {where}")
-
     # Statements that start with a name
 
     def _from_name(self) -> Statement:
         name = self.take()
-        if self.kind in _OPERANDS:
+        if self.kind in OPERANDS:
             return self._call_with_operands([], name.at, name.text, [], None)
         if self.kind == "(":
             return self._from_arguments(name.at, name.text)
@@ -122,7 +109,7 @@ class _Parser(ExpressionParser):
         if self.kind == "[":
             start = self.index
             target = self.postfix(target)
-            if self.kind in _OPERANDS:
+            if self.kind in OPERANDS:
                 self.index = start
                 duration = self.designator()
                 return self._call_with_operands([], name.at, name.text, [], duration)
@@ -137,9 +124,9 @@ class _Parser(ExpressionParser):
         if self.kind == "[":
             start = self.index
             duration = self.designator()
-            if self.kind not in _OPERANDS:
+            if self.kind not in OPERANDS:
                 self.index, duration = start, None
-        if self.kind in _OPERANDS:
+        if self.kind in OPERANDS:
             return self._call_with_operands([], at, name, arguments, duration)
         call = syntax.Call(at, name, arguments)
         if self.accept("->"):
@@ -160,33 +147,13 @@ class _Parser(ExpressionParser):
     def _assignment(self, target: Expression) -> Statement:
         op = self.take()
         if op.text == "=":
-            value = self._assigned()
+            value = self.assigned()
         else:
             value = self.measure() if self.kind == "measure" else self.value()
         self.semicolon("after the assignment")
         return syntax.Assign(op.at, target, op.text, value)
 
-    def _assigned(self) -> Expression:
-        """Read the right side of ``=``: also measurements and calls in old style."""
-        if self.kind == "measure":
-            return self.measure()
-        if self.kind == "name" and self.ahead() in _OPERANDS:
-            name = self.take()
-            return syntax.Call(name.at, name.text, self._operands())
-        value = self.value()
-        if isinstance(value, syntax.Call) and self.kind in _OPERANDS:
-            value.arguments += self._operands()
-        return value
-
     # Gates and quantum instructions
-
-    def _operands(self) -> list[Expression]:
-        operands = [self.operand()]
-        while self.accept(","):
-            if self.kind not in _OPERANDS:
-                break
-            operands.append(self.operand())
-        return operands
 
     def _call_with_operands(
         self,
@@ -196,7 +163,7 @@ class _Parser(ExpressionParser):
         arguments: list[Expression],
         duration: Expression | None,
     ) -> Statement:
-        operands = self._operands()
+        operands = self.operands()
         if self.accept("->"):
             target = self.operand()
             self.semicolon("after the target")
@@ -228,7 +195,7 @@ class _Parser(ExpressionParser):
         if self.accept("("):
             arguments = self.listed(")", self.expression, "after the arguments")
         duration = self.designator() if self.kind == "[" else None
-        if token.kind == "gphase" and self.kind not in _OPERANDS:
+        if token.kind == "gphase" and self.kind not in OPERANDS:
             self.semicolon("after `gphase`")
             return syntax.GateCall(token.at, modifiers, "gphase", arguments, duration, [])
         return self._call_with_operands(modifiers, token.at, token.text, arguments, duration)
@@ -247,7 +214,7 @@ class _Parser(ExpressionParser):
 
     def barrier(self) -> Statement:
         word = self.take()
-        operands = self._operands() if self.kind in _OPERANDS else []
+        operands = self.operands() if self.kind in OPERANDS else []
         self.semicolon(f"after `{word.text}`")
         kind = syntax.Barrier if word.kind == "barrier" else syntax.Nop
         return kind(word.at, operands)
@@ -255,7 +222,7 @@ class _Parser(ExpressionParser):
     def delay(self) -> Statement:
         at = self.take().at
         duration = self.designator()
-        operands = self._operands() if self.kind in _OPERANDS else []
+        operands = self.operands() if self.kind in OPERANDS else []
         self.semicolon("after `delay`")
         return syntax.Delay(at, duration, operands)
 
@@ -263,175 +230,6 @@ class _Parser(ExpressionParser):
         at = self.take().at
         duration = self.designator() if self.kind == "[" else None
         return syntax.Box(at, duration, self.braces("of the box"))
-
-    # Declarations
-
-    def include(self) -> Statement:
-        at = self.take().at
-        if self.kind != "string":
-            raise self.refuse("expected a file name in quotes after `include`")
-        path = self.take().text[1:-1]
-        if not path:
-            raise self.source.invalid(at, "an include without a file name")
-        self.semicolon("after `include`")
-        return syntax.Include(at, path)
-
-    def pragma(self) -> Statement:
-        token = self.take()
-        return syntax.Pragma(token.at, token.text)
-
-    def calibration(self) -> Statement:
-        word = self.take()
-        if word.kind == "defcalgrammar":
-            if self.kind != "string":
-                raise self.refuse("expected the name of a grammar in quotes")
-            text = self.take().text[1:-1]
-            self.semicolon("after `defcalgrammar`")
-            return syntax.Calibration(word.at, word.text, text)
-        return syntax.Calibration(word.at, word.text, self.take().text)
-
-    def qubit(self) -> Statement:
-        at = self.take().at
-        size = self.designator() if self.kind == "[" else None
-        name = self._declared("the qubit")
-        self.semicolon("after the declaration")
-        return syntax.QubitDeclaration(at, name, size)
-
-    def register(self) -> Statement:
-        """Read ``qreg q[n];`` and ``creg c[n];``."""
-        word = self.take()
-        name = self._declared("the register")
-        size = self.designator() if self.kind == "[" else None
-        self.semicolon("after the declaration")
-        if word.kind == "qreg":
-            return syntax.QubitDeclaration(word.at, name, size)
-        spec = TypeSpec(word.at, "bit", size)
-        return syntax.ClassicalDeclaration(word.at, spec, name, None)
-
-    def _declared(self, what: str) -> str:
-        if self.kind in KEYWORDS:
-            raise self.refuse(f"a keyword cannot name {what}")
-        return self.expect("name", f"for {what}").text
-
-    def const(self) -> Statement:
-        self.take()
-        if self.kind not in _CLASSICAL or self.kind == "array":
-            raise self.refuse("expected a scalar type after `const`")
-        return self._declaration(const=True)
-
-    def _declaration(self, const: bool) -> Statement:
-        if self._is_cast():
-            return self._expression_statement()
-        at = self.token.at
-        spec = self.type()
-        name = self._declared("the variable")
-        value = None
-        if self.accept("="):
-            array = self.kind == "{"
-            value = self.array_literal() if array else self._assigned()
-        elif const:
-            raise self.refuse(f"the constant `{name}` needs a value")
-        if self.kind == ",":
-            raise self.refuse(
-                "one variable per declaration", "Declare each with a statement of its own."
-            )
-        self.semicolon("after the declaration")
-        return syntax.ClassicalDeclaration(at, spec, name, value, const)
-
-    def _is_cast(self) -> bool:
-        """Tell ``int[8](x);`` from ``int[8] x;``."""
-        at, depth = self.index + 1, 0
-        if self.tokens[at].kind == "[":
-            while True:
-                kind = self.tokens[at].kind
-                depth += (kind == "[") - (kind == "]")
-                at += 1
-                if not depth or kind == "end of file":
-                    break
-        return self.tokens[min(at, len(self.tokens) - 1)].kind == "("
-
-    def io(self) -> Statement:
-        word = self.take()
-        if self.kind not in _CLASSICAL:
-            raise self.refuse(f"expected a classical type after `{word.text}`")
-        spec = self.type()
-        name = self._declared("the variable")
-        self.semicolon("after the declaration")
-        return syntax.IoDeclaration(word.at, word.kind == "output", spec, name)
-
-    def alias(self) -> Statement:
-        at = self.take().at
-        name = self._declared("the alias")
-        self.expect("=", "after the alias")
-        value = self.value()
-        self.semicolon("after the alias")
-        return syntax.Alias(at, name, value)
-
-    def gate(self) -> Statement:
-        at = self.take().at
-        name = self._declared("the gate")
-        parameters: list[str] = []
-        if self.accept("("):
-            parameters = self.listed(")", self._parameter_name, "after the gate's parameters")
-        qubits = [self._declared("the gate's qubit")]
-        while self.accept(","):
-            if self.kind == "{":
-                break
-            qubits.append(self._declared("the gate's qubit"))
-        return syntax.GateDefinition(at, name, parameters, qubits, self.braces("of the gate"))
-
-    def _parameter_name(self) -> str:
-        return self._declared("the parameter")
-
-    def subroutine(self) -> Statement:
-        at = self.take().at
-        name = self._declared("the subroutine")
-        self.expect("(", "after the subroutine's name")
-        parameters = self.listed(")", self._parameter, "after the parameters")
-        returns = self._returns()
-        return syntax.Subroutine(at, name, parameters, returns, self.braces("of the subroutine"))
-
-    def _parameter(self) -> syntax.Parameter:
-        at = self.token.at
-        if self.kind not in _PARAMETER:
-            raise self.refuse("a parameter needs a type, e.g. `qubit q` or `int[8] i`")
-        if self.kind in ("creg", "qreg"):
-            word = self.take()
-            name = self._declared("the parameter")
-            size = self.designator() if self.kind == "[" else None
-            return syntax.Parameter(
-                at, TypeSpec(at, "qubit" if word.kind == "qreg" else "bit", size), name
-            )
-        spec = self._parameter_type()
-        return syntax.Parameter(at, spec, self._declared("the parameter"))
-
-    def _parameter_type(self) -> TypeSpec:
-        if self.kind in ("readonly", "mutable"):
-            return self.reference_type()
-        if self.kind in ("qubit", "creg"):
-            word = self.take()
-            kind = "qubit" if word.kind == "qubit" else "bit"
-            size = self.designator() if self.kind == "[" else None
-            return TypeSpec(word.at, kind, size)
-        if self.kind not in _CLASSICAL:
-            raise self.refuse("expected a type")
-        return self.type()
-
-    def _returns(self) -> TypeSpec | None:
-        if not self.accept("->"):
-            return None
-        if self.kind not in _CLASSICAL:
-            raise self.refuse("expected a classical type after `->`")
-        return self.type()
-
-    def extern(self) -> Statement:
-        at = self.take().at
-        name = self._declared("the extern")
-        self.expect("(", "after the extern's name")
-        parameters = self.listed(")", self._parameter_type, "after the types")
-        returns = self._returns()
-        self.semicolon("after `extern`")
-        return syntax.Extern(at, name, parameters, returns)
 
     # Control flow
 
@@ -444,7 +242,7 @@ class _Parser(ExpressionParser):
 
     def returned(self) -> Statement:
         at = self.take().at
-        value = None if self.kind == ";" else self._assigned()
+        value = None if self.kind == ";" else self.assigned()
         self.semicolon("after `return`")
         return syntax.Return(at, value)
 
@@ -471,10 +269,10 @@ class _Parser(ExpressionParser):
             name = self.token.text
             reason = "loop variable needs a type"
             raise self.source.invalid(self.token.at, reason, f"E.g. `for uint {name} in …`.")
-        if self.kind not in _CLASSICAL or self.kind == "array":
+        if self.kind not in CLASSICAL or self.kind == "array":
             raise self.refuse("expected the type of the loop variable, e.g. `for uint i in [0:3]`")
         spec = self.type()
-        name = self._declared("the loop variable")
+        name = self.declared("the loop variable")
         self.expect("in", "after the loop variable")
         values = self._loop_values()
         return syntax.For(at, spec, name, values, self._body("of `for`"))
@@ -518,12 +316,6 @@ class _Parser(ExpressionParser):
         if not cases:
             raise self.source.invalid(at, "a switch without cases")
         return syntax.Switch(at, target, cases, default)
-
-    def _expression_statement(self) -> Statement:
-        at = self.token.at
-        value = self.expression()
-        self.semicolon("after the expression")
-        return syntax.ExpressionStatement(at, value)
 
     def late_version(self) -> Statement:
         raise self.source.invalid(self.token.at, "the version stands before everything else")

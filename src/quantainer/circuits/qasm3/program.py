@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from quantainer.circuits.circuit import SCRATCH
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.qasm3 import subroutines, syntax
+from quantainer.circuits.qasm3.interface import check_inputs
 from quantainer.circuits.qasm3.library import BUILTIN
 from quantainer.circuits.qasm3.machine import NEXT, Machine, Outcomes, OutOfRangeError, Unknown
 from quantainer.circuits.qasm3.parser import parse
@@ -37,6 +38,7 @@ def run(source: Source, options: ReadOptions) -> Machine:
         )
         machine.body = parse(source, options.max_nesting).body
         machine.execute(machine.body)
+        check_inputs(machine)
         _finish(machine)
         return machine
 
