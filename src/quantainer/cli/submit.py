@@ -106,7 +106,8 @@ def _wait(connection: Connection, pub: Pub, **fields: Any) -> Result:
         with console.status(f"Running job {job.id} …"):
             return job.result()
     except KeyboardInterrupt:
-        typer.echo(f"{job.id} {job.cancel()}: cancelled", err=True)
+        job.cancel()
+        typer.echo(f"Job {job.id} is cancelled.", err=True)
         raise
 
 
