@@ -18,7 +18,7 @@ demo:
 	@scripts/demo $(BIN)
 
 setup-dev:
-	@scripts/setup $(VENV) dev fast lightning qir
+	@scripts/setup $(VENV) dev fast lightning plot qir
 
 test: setup-dev
 	@scripts/system-packages
