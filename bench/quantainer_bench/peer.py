@@ -52,15 +52,15 @@ class Peer:
         """Return milliseconds from the engine's circuit to its samples, or why there are none."""
         if not self._process.is_alive():
             return f"given up after {self._patience_s:g} s"
-        self._pipe.send((qpy_bytes(circuit), method, precision, shots, threads))
-        if not self._pipe.poll(self._patience_s):
-            self._process.kill()
-            self._process.join()
-            return f"given up after {self._patience_s:g} s"
         try:
-            return cast("float | str", self._pipe.recv())
-        except EOFError:
+            self._pipe.send((qpy_bytes(circuit), method, precision, shots, threads))
+            if self._pipe.poll(self._patience_s):
+                return cast("float | str", self._pipe.recv())
+        except (EOFError, ConnectionError):
             return "its process died"
+        self._process.kill()
+        self._process.join()
+        return f"given up after {self._patience_s:g} s"
 
 
 def qpy_bytes(circuit: QuantumCircuit) -> bytes:
@@ -83,9 +83,13 @@ def _serve(engine: str, pipe: Pipe[Any, Any]) -> None:
             pipe.send("not installed")
             continue
         try:
-            pipe.send(_run(simulator, *request))
+            answer = _run(simulator, *request)
         except Exception as error:
-            pipe.send(f"{type(error).__name__}: {error}")
+            answer = f"{type(error).__name__}: {error}"
+        try:
+            pipe.send(answer)
+        except ConnectionError:  # nobody waits any more
+            return
 
 
 def _run(

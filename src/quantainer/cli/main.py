@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import importlib
 import os
+import select
 import sys
 from typing import Any
 
@@ -102,10 +103,10 @@ def main() -> None:
         sys.exit(_refused(error))
     except KeyboardInterrupt:
         sys.exit(130)
-    except BrokenPipeError:
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        sys.exit(0)
     except Exception as error:
+        if isinstance(error, BrokenPipeError) and _nobody_reads():
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            sys.exit(0)
         if os.environ.get("QUANTAINER_DEBUG"):
             raise
         typer.echo(
@@ -114,6 +115,13 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
+
+
+def _nobody_reads() -> bool:
+    """Tell whether it is standard output whose reader is gone, not some other pipe's."""
+    probe = select.poll()
+    probe.register(sys.stdout.fileno(), 0)
+    return bool(probe.poll(0))
 
 
 def _refused(error: QuantainerError) -> int:
