@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 from collections.abc import Callable
@@ -226,3 +227,18 @@ def test_long_limits_are_shortened(broker: Broker, flipped: Path) -> None:
 )
 def test_durations_for_people(seconds: float, said: str) -> None:
     assert duration(seconds) == said
+
+
+def test_a_reader_that_has_seen_enough_is_no_error(broker: Broker) -> None:
+    reader, writer = os.pipe()
+    os.close(reader)
+    done = subprocess.run(
+        [sys.executable, "-m", "quantainer", "devices", "--json"],
+        env={**os.environ, "QUANTAINER_SOCKET": str(broker.socket)},
+        stdout=writer,
+        stderr=subprocess.PIPE,
+        timeout=60,
+        check=False,
+    )
+    os.close(writer)
+    assert (done.returncode, done.stderr) == (0, b"")

@@ -63,6 +63,16 @@ class _Commands(TyperGroup):
         module = importlib.import_module(f"quantainer.cli.{cmd_name}")
         return typer.main.get_command(module.app)
 
+    def invoke(self, ctx: Any) -> Any:
+        """Run the subcommand; a reader that has seen enough (``| head``) is no error."""
+        try:
+            return super().invoke(ctx)
+        except BrokenPipeError as error:  # the framework would end in silence, whosever pipe it is
+            if not _nobody_reads():
+                raise RuntimeError("a pipe to another process broke") from error
+            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+            ctx.exit(0)
+
 
 def _wants_group_help() -> bool:
     return len(sys.argv) < 2 or sys.argv[1] in ("--help", "-h")
@@ -104,9 +114,6 @@ def main() -> None:
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
-        if isinstance(error, BrokenPipeError) and _nobody_reads():
-            os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-            sys.exit(0)
         if os.environ.get("QUANTAINER_DEBUG"):
             raise
         typer.echo(
