@@ -36,19 +36,18 @@ def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFac
     """
     if lease.state is LeaseState.STOPPING:
         raise QuantainerError("forbidden", "The container is stopping: it takes no new jobs.")
-    granted = visible(targets, lease)
-    if backend not in granted:
+    if backend not in targets or not lease.grants(backend):
         # What is not granted is not told apart from what does not exist.
-        names = ", ".join(sorted(granted)[:20]) or "none"
+        names = ", ".join(sorted(visible(targets, lease))[:20]) or "none"
         raise QuantainerError(
             "unknown_backend",
             f"There is no backend {backend!r} here.",
             hint=f"Backends of this caller: {names}.",
         )
-    if lease.mode == "qpu" and granted[backend].kind != "qpu":
+    if lease.mode == "qpu" and targets[backend].kind != "qpu":
         raise QuantainerError(
             "forbidden",
-            f"The container runs in mode qpu, and {backend} is a {granted[backend].kind}.",
+            f"The container runs in mode qpu, and {backend} is a {targets[backend].kind}.",
             hint="Choose a QPU, or start the container with quantum.mode=hybrid.",
         )
 
