@@ -19,6 +19,7 @@ app = typer.Typer(
     help="List, show, fetch or cancel jobs.",
 )
 
+_ID_LENGTH = 24
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's identifier.")]
 
@@ -128,7 +129,8 @@ def table(jobs: list[dict[str, Any]]) -> Any:
     from rich.table import Table
 
     listed = Table(box=None, header_style="bold")
-    for heading in ("job", "state", "backend", "shots", "age", "tenant", ""):
+    listed.add_column("job", no_wrap=True, min_width=_ID_LENGTH)  # whole: it is what is copied
+    for heading in ("state", "backend", "shots", "age", "tenant", ""):
         listed.add_column(heading, justify="right" if heading in ("shots", "age") else "left")
     for job in jobs:
         error = job.get("error") or {}
