@@ -18,6 +18,7 @@ from pathlib import Path
 from typing import Any
 
 from quantainer.broker.admission import NodeLimits
+from quantainer.broker.alertness import event_loop
 from quantainer.broker.broker import Broker
 from quantainer.broker.driver import Driver
 from quantainer.broker.payloads import Payloads
@@ -344,7 +345,8 @@ def serve(resolved: Resolved) -> None:
     )
     _, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
     resource.setrlimit(resource.RLIMIT_NOFILE, (hard, hard))
-    asyncio.run(_main(resolved))
+    with asyncio.Runner(loop_factory=event_loop) as runner:
+        runner.run(_main(resolved))
 
 
 async def _main(resolved: Resolved) -> None:
