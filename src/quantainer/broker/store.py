@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -193,21 +193,19 @@ class Store:
         Returns:
             False if the job had ended already or a later attempt runs; then nothing changed.
         """
-        text = header if isinstance(header, str) else encode(header)
-        with self.database.transaction():
-            if not self._end(job):
-                return False
-            self._add_result(job, text, data)
-            chunk_files = self._drop_chunks(job.id)
-        self._pending.pop(job.id, None)
-        self.blobs.delete(chunk_files)
-        return True
+        return self._store_result(job, header, data, self._end)
 
     def keep_result(self, job: Job, header: Mapping[str, Any] | str, data: Bytes) -> bool:
         """Store the result of a job whose container is paused; ``commit_kept`` ends it later."""
+        return self._store_result(job, header, data, self._change)
+
+    def _store_result(
+        self, job: Job, header: Mapping[str, Any] | str, data: Bytes, move: Callable[[Job], bool]
+    ) -> bool:
+        """Move the job's row and add its result, both or neither; False if the row stays."""
         text = header if isinstance(header, str) else encode(header)
         with self.database.transaction():
-            if not self._change(job):
+            if not move(job):
                 return False
             self._add_result(job, text, data)
             chunk_files = self._drop_chunks(job.id)
