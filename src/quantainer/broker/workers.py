@@ -18,32 +18,13 @@ from typing import Any
 from quantainer.broker.process import Answer, Task, WorkerProcess
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["Ask", "Pool", "worker_environment"]
+__all__ = ["Ask", "Pool"]
 
 log = logging.getLogger("quantainer.workers")
 
 _BACKOFF_FIRST = 0.2
 _BACKOFF_LAST = 30.0
 _HOPELESS = 4  # processes that end one after another before they are ready
-
-
-def worker_environment(threads: int, environ: Mapping[str, str]) -> dict[str, str]:
-    """Return the environment of workers: threads as granted, waits that leave the CPU to others.
-
-    Spinning OpenMP threads on a shared machine cost up to 45 times (``docs/performance.md``).
-    """
-    count = str(threads)
-    return {
-        **environ,
-        "OMP_NUM_THREADS": count,
-        "OMP_WAIT_POLICY": "PASSIVE",
-        "OPENBLAS_NUM_THREADS": count,
-        "MKL_NUM_THREADS": count,
-        "RAYON_NUM_THREADS": count,
-        "QISKIT_PARALLEL": "FALSE",
-        "PYTHONUNBUFFERED": "1",
-        "PYTHONSAFEPATH": "1",
-    }
 
 
 @dataclass(slots=True)

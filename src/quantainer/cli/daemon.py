@@ -21,6 +21,7 @@ from quantainer.broker.admission import NodeLimits
 from quantainer.broker.alertness import event_loop
 from quantainer.broker.broker import Broker
 from quantainer.broker.driver import Driver
+from quantainer.broker.environment import worker_environment
 from quantainer.broker.payloads import Payloads
 from quantainer.broker.queue import Bounds as QueueBounds
 from quantainer.broker.queue import FairQueue, Resources
@@ -28,7 +29,7 @@ from quantainer.broker.reply import Session
 from quantainer.broker.resources import CpuGrant, MemoryGrant, cpu_grant, memory_grant
 from quantainer.broker.retention import Retention, prune
 from quantainer.broker.store import Store
-from quantainer.broker.workers import Pool, worker_environment
+from quantainer.broker.workers import Pool
 from quantainer.core import events
 from quantainer.core.capacity import Capacity
 from quantainer.core.lease import Lease
