@@ -73,6 +73,8 @@ class Broker:
                 concurrent_jobs=max(self.pool.size, self.settings.lease_concurrent_jobs),
                 queued_jobs=self.settings.lease_queued_jobs,
             )
+            # With a full disk it is opened all the same, so that one can look and cancel; its jobs
+            # are refused until its row is written.
             lease = Lease(
                 id=f"uid-{uid}-{secrets.token_hex(4)}",
                 tenant=f"uid:{uid}",
@@ -81,7 +83,7 @@ class Broker:
                 limits=limits,
                 created_at=time.time(),
             )
-            self.open_lease(lease)
+            self._open(lease)
             self.container_started(lease.id)
         return Session(lease.id, lease.tenant, operator)
 
@@ -91,11 +93,20 @@ class Broker:
         return Session(lease.id, lease.tenant)
 
     def open_lease(self, lease: Lease) -> None:
-        """Grant a lease.
+        """Grant a lease to a container: its row is written when this returns.
 
         Raises:
-            QuantainerError: If it names an unknown backend or the node cannot reserve its limits.
+            QuantainerError: If it names an unknown backend, the node cannot reserve its limits, or
+                its row cannot be written (``storage``): then there is no such lease.
         """
+        self._open(lease)
+        try:
+            self.driver.store.secure_lease(lease.id)
+        except QuantainerError:
+            self.container_stopped(lease.id)
+            raise
+
+    def _open(self, lease: Lease) -> None:
         for name in lease.backends:
             if name != "all" and name not in self.targets:
                 raise QuantainerError(

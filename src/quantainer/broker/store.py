@@ -88,12 +88,28 @@ class Store:
         self._known_payloads: OrderedDict[str, None] = OrderedDict()
         self._chunked = {row["job"] for row in self.database.rows(_CHUNKED, {})}
         self._pending: dict[str, Job] = {}
+        self._pending_leases: dict[str, Lease] = {}
 
     # Leases
 
     def save_lease(self, lease: Lease) -> None:
-        """Write a lease's row."""
+        """Write a lease's row; one that cannot be written is tried again at the next ``flush``."""
+        self._pending_leases[lease.id] = lease
+        self._write_lease(lease)
+
+    def secure_lease(self, lease_id: str) -> None:
+        """Write the row of a lease that could not be written before.
+
+        Raises:
+            QuantainerError: ``storage`` if it still cannot: nothing may rest on that lease.
+        """
+        lease = self._pending_leases.get(lease_id)
+        if lease is not None:
+            self._write_lease(lease)
+
+    def _write_lease(self, lease: Lease) -> None:
         self.database.execute(_SAVE_LEASE, lease_values(lease))
+        self._pending_leases.pop(lease.id, None)
 
     def open_leases(self) -> list[Lease]:
         """Return every lease that has not ended, oldest first."""
@@ -107,6 +123,8 @@ class Store:
         Raises:
             QuantainerError: ``storage`` if they cannot be written; then nothing was.
         """
+        if self._pending_leases:
+            self.secure_lease(job.lease)
         digest = job.payload_digest
         if digest in self._known_payloads:
             self._known_payloads.move_to_end(digest)
@@ -136,10 +154,12 @@ class Store:
     @property
     def pending(self) -> int:
         """How many rows wait for ``flush``."""
-        return len(self._pending)
+        return len(self._pending) + len(self._pending_leases)
 
     def flush(self) -> None:
-        """Write the rows that were left for later, in one transaction."""
+        """Write the rows that were left for later: leases, then jobs in one transaction."""
+        for lease in list(self._pending_leases.values()):
+            self._write_lease(lease)
         if not self._pending:
             return
         jobs = list(self._pending.values())
