@@ -9,8 +9,9 @@ from __future__ import annotations
 
 import io
 import random
-from collections.abc import Callable
+from collections.abc import Callable, Iterable
 from dataclasses import asdict
+from functools import partial
 from importlib.util import find_spec
 from typing import Any
 
@@ -20,7 +21,7 @@ from qiskit.transpiler import generate_preset_pass_manager
 
 from quantainer.circuits import measure, read
 from quantainer.circuits.cache import CompileCache
-from quantainer.circuits.compile import compile_for
+from quantainer.circuits.compile import LEVELS, compile_for, compile_program
 from quantainer.core.target import QubitFacts, TargetFacts
 from quantainer_bench.rounds import Times, ratio, time_each, time_rounds
 from quantainer_client.qiskit.encode import encode
@@ -54,6 +55,8 @@ def run(say: Callable[[str], None], *, peers: bool = True) -> dict[str, Any]:
     for qubits in WIDTHS:
         say(f"compile, first time: {qubits} qubits")
         report["miss"][str(qubits)] = _misses(target, qubits, peers=peers)
+    say("compile, first time: every level")
+    report["levels"] = _levels(target)
     say("parsing")
     report |= _parsing(peers=peers)
     return report
@@ -116,9 +119,7 @@ def _misses(target: TargetFacts, qubits: int, *, peers: bool) -> dict[str, Any]:
     """Compile circuits that were never seen: ours from bytes, Qiskit's from its own objects."""
     programs = [thin(qubits, 1000 + number) for number in range(_ROUNDS + 1)]
     payloads = [encode(program)[0] for program in programs]
-    manager = generate_preset_pass_manager(
-        LEVEL, target=target_of(asdict(target)), seed_transpiler=20_260
-    )
+    manager = _qiskit(target, LEVEL)
     cache = CompileCache()
     circuits = [read(data) for data in payloads]
     facts = [measure(circuit) for circuit in circuits]
@@ -132,9 +133,45 @@ def _misses(target: TargetFacts, qubits: int, *, peers: bool) -> dict[str, Any]:
     times = time_rounds(contenders, _ROUNDS)
     report: dict[str, Any] = {f"{name}_per_s": _rate(found) for name, found in times.items()}
     report["speedup"] = ratio(times["qiskit"], times["ours"])
+    report["two_qubit_gates"] = {
+        "ours": _wide(compile_program(program, target, LEVEL) for program in programs[:8]),
+        "qiskit": _wide(map(manager.run, programs[:8])),
+    }
     if peers:
         report |= _pytket(programs[:2], target) | _pennylane(programs[:3])
     return report
+
+
+def _levels(target: TargetFacts, qubits: int = 10, rounds: int = 8) -> dict[str, Any]:
+    """Compile new circuits at every level, beside Qiskit's pass manager of the same level."""
+    programs = [thin(qubits, 2000 + number) for number in range(rounds + 1)]
+    report: dict[str, Any] = {}
+    for level in LEVELS:
+        manager = _qiskit(target, level)
+        ours = partial(compile_program, target=target, level=level)
+        contenders = {"ours": _each(programs, ours), "qiskit": _each(programs, manager.run)}
+        times = time_rounds(contenders, rounds)
+        report[str(level)] = {
+            **{f"{name}_per_s": _rate(found) for name, found in times.items()},
+            "speedup": ratio(times["qiskit"], times["ours"]),
+            "two_qubit_gates": {
+                "ours": _wide(map(ours, programs)),
+                "qiskit": _wide(map(manager.run, programs)),
+            },
+        }
+    return report
+
+
+def _qiskit(target: TargetFacts, level: int) -> Any:
+    return generate_preset_pass_manager(
+        level, target=target_of(asdict(target)), seed_transpiler=20_260
+    )
+
+
+def _wide(results: Iterable[Any]) -> float:
+    """Return the mean number of CX of compiled circuits: what speed must not be bought with."""
+    programs = [getattr(result, "program", result) for result in results]
+    return float(np.mean([program.count_ops().get("cx", 0) for program in programs]))
 
 
 def _from_bytes(data: bytes, target: TargetFacts) -> object:

@@ -6,17 +6,17 @@ import gc
 from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
-from dataclasses import asdict, dataclass
+from dataclasses import dataclass
 from typing import TYPE_CHECKING, Any, Literal
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterExpression, Qubit
-from qiskit.transpiler import TranspilerError, generate_preset_pass_manager
+from qiskit.transpiler import TranspilerError
 
 from quantainer.circuits.checks import reasons_against
+from quantainer.circuits.pipeline import pipeline
 from quantainer.circuits.target import Device, digest_of
 from quantainer_client.errors import QuantainerError
-from quantainer_client.qiskit.target import target_of
 
 if TYPE_CHECKING:
     import numpy as np
@@ -139,10 +139,7 @@ def _manager(target: TargetFacts, device: Device, level: int, seed: int) -> Any:
     key = (digest_of(target), level, seed)
     manager = _managers.get(key)
     if manager is None:
-        facts = asdict(device.facts)
-        manager = generate_preset_pass_manager(
-            optimization_level=level, target=target_of(facts), seed_transpiler=seed
-        )
+        manager = pipeline(device.facts, level, seed)
         _managers[key] = manager
         while len(_managers) > _MANAGERS_KEPT:
             _managers.popitem(last=False)

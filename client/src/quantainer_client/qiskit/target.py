@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from qiskit.circuit import (
-    Barrier,
     Delay,
     ForLoopOp,
     IfElseOp,
@@ -55,7 +54,6 @@ def target_of(facts: Dict[str, Any]) -> Target:
     if facts.get("dynamic", True):
         for name, operation in _CONTROL_FLOW.items():
             target.add_instruction(operation, name=name)
-    target.add_instruction(Barrier, name="barrier")
     return target
 
 
@@ -72,7 +70,7 @@ def _operation(name: str, standard: Dict[str, Any]) -> Any:
 def _places(name: str, qubits: int, facts: Dict[str, Any]) -> Optional[Places]:
     """Return where a gate may act, with what is known of it there; None: everywhere."""
     coupling = facts.get("coupling_map")
-    if coupling is None or name == "barrier":
+    if coupling is None:
         return None
     usable = _usable(facts)
     if qubits == 1:

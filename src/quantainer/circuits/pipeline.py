@@ -1,0 +1,161 @@
+"""Pipeline: the passes that compile for one target at one level.
+
+They are Qiskit's, in the order of its preset pass managers. What differs saves time and takes
+nothing away:
+
+- At level 1, runs of one-qubit gates become the target's before a layout is sought: placing,
+  routing and translating then see fewer gates. It is done again once the errors of qubits count.
+- The clean-up at the end stops when nothing was cancelled, instead of one round later.
+- The barrier that keeps measurements last while routing is found by its name, instead of by asking
+  every operation for its label.
+- Layouts are not compared by errors if the target states none.
+- In a long circuit the first layout is soon forgotten: there the search starts from more layouts,
+  refines each less, and costs a quarter to a half less for as many swaps (``docs/compile.md``).
+
+Level 0 changes no gate that need not be changed: people fold gates to amplify noise.
+"""
+
+from __future__ import annotations
+
+from dataclasses import asdict
+from typing import Any
+
+from qiskit.circuit.library import get_standard_gate_name_mapping
+from qiskit.transpiler import (
+    ConditionalController,
+    PassManager,
+    Target,
+    TransformationPass,
+    generate_preset_pass_manager,
+)
+from qiskit.transpiler.passes import (
+    BarrierBeforeFinalMeasurements,
+    ContractIdleWiresInControlFlow,
+    FilterOpNodes,
+    InverseCancellation,
+    Optimize1qGatesDecomposition,
+    SabreLayout,
+    VF2PostLayout,
+)
+
+from quantainer.core.target import TargetFacts
+from quantainer_client.qiskit.target import target_of
+
+__all__ = ["pipeline"]
+
+_PROTECTION = "qiskit.transpiler.internal.routing.protection.barrier"
+_LONG = 20
+"""Two-qubit gates a qubit from which a circuit is long."""
+_LONG_SEARCH = {1: (6, 4, 1), 2: (28, 10, 1), 3: (32, 12, 1)}
+"""By level: layouts to start from, tries at routing each, rounds of refining each."""
+_WIDE_GATES = frozenset(
+    name for name, gate in get_standard_gate_name_mapping().items() if gate.num_qubits > 1
+)
+
+
+def pipeline(facts: TargetFacts, level: int, seed: int) -> Any:
+    """Return the pass manager of a target at a level. Making it takes long: keep it.
+
+    Args:
+        facts: The target without its dead qubits.
+    """
+    target = target_of(asdict(facts))
+    passes = generate_preset_pass_manager(
+        optimization_level=level, target=target, seed_transpiler=seed
+    )
+    if passes.routing is not None:
+        passes.routing = _shortened(passes.routing, knows_errors=_knows_errors(facts))
+    if level in _LONG_SEARCH and passes.layout is not None:
+        passes.layout = _with_search(passes.layout, target, level, seed)
+    singles = [name for name in facts.basis_gates if _is_single(target, name)]
+    if level == 1 and any(target.operation_from_name(name).params for name in singles):
+        passes.pre_init = PassManager(Optimize1qGatesDecomposition(basis=singles))
+        passes.optimization = PassManager(_CleanUp(target))
+    return passes
+
+
+def _is_single(target: Target, name: str) -> bool:
+    return name in target and target.operation_from_name(name).num_qubits == 1
+
+
+def _knows_errors(facts: TargetFacts) -> bool:
+    return bool(facts.gate_error) or any(
+        qubit.readout_error is not None for qubit in facts.qubit_facts
+    )
+
+
+def _shortened(routing: PassManager, *, knows_errors: bool) -> PassManager:
+    made = PassManager()
+    for task in routing.to_flow_controller().tasks:
+        steps = getattr(task, "tasks", (task,))
+        if any(isinstance(step, FilterOpNodes) for step in steps):
+            made.append(_Unprotect())
+        elif knows_errors or not any(isinstance(step, VF2PostLayout) for step in steps):
+            made.append(task)
+    return made
+
+
+def _with_search(layout: PassManager, target: Target, level: int, seed: int) -> PassManager:
+    made = PassManager()
+    for task in layout.to_flow_controller().tasks:
+        found = [step for step in getattr(task, "tasks", ()) if isinstance(step, SabreLayout)]
+        if found:
+            search = _Search(target, found[0], _LONG_SEARCH[level], seed)
+            protected = [BarrierBeforeFinalMeasurements(_PROTECTION), search]
+            task = ConditionalController(protected, condition=task.condition)  # noqa: PLW2901
+        made.append(task)
+    return made
+
+
+class _Search(SabreLayout):  # type: ignore[misc]
+    """Sabre's search for a layout, with effort where it helps."""
+
+    layout_trials: int
+    swap_trials: int
+    max_iterations: int
+
+    def __init__(
+        self, target: Target, usual: SabreLayout, long: tuple[int, int, int], seed: int
+    ) -> None:
+        super().__init__(target, seed=seed)
+        self._usual = (usual.layout_trials, usual.swap_trials, usual.max_iterations)
+        self._long = long
+
+    def run(self, dag: Any) -> Any:
+        counts = dag.count_ops(recurse=False)
+        gates = sum(counts[name] for name in counts.keys() & _WIDE_GATES)
+        effort = self._long if gates >= _LONG * dag.num_qubits() else self._usual
+        self.layout_trials, self.swap_trials, self.max_iterations = effort
+        return super().run(dag)
+
+
+class _Unprotect(TransformationPass):  # type: ignore[misc]
+    """Removes the barrier that kept measurements last while routing."""
+
+    def run(self, dag: Any) -> Any:
+        for node in dag.named_nodes("barrier"):
+            if node.label == _PROTECTION:
+                dag.remove_op_node(node)
+        return dag
+
+
+class _CleanUp(TransformationPass):  # type: ignore[misc]
+    """Merges one-qubit gates and cancels inverses until there are none."""
+
+    def __init__(self, target: Target) -> None:
+        super().__init__()
+        self._merge = Optimize1qGatesDecomposition(target=target)
+        self._cancel = InverseCancellation()
+        self._contract = ContractIdleWiresInControlFlow()
+
+    def run(self, dag: Any) -> Any:
+        while True:
+            dag = self._merge.run(dag)
+            before = _size(dag)
+            dag = self._cancel.run(dag)
+            if _size(dag) == before:
+                return self._contract.run(dag)
+
+
+def _size(dag: Any) -> int:
+    return sum(dag.count_ops(recurse=True).values())
