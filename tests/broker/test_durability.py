@@ -10,11 +10,11 @@ import tempfile
 import textwrap
 import time
 from contextlib import contextmanager, suppress
-from dataclasses import replace
 from hashlib import blake2b
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 
 from quantainer.broker.store import Store
 from quantainer.core.job import Job, JobState
@@ -23,7 +23,7 @@ from quantainer_client.errors import QuantainerError
 WRITER = textwrap.dedent(
     """
     import sys
-    from dataclasses import replace
+    from msgspec.structs import replace
     from pathlib import Path
     from quantainer.broker.store import Store
     from quantainer.core.job import Job, JobState

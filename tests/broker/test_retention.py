@@ -1,9 +1,9 @@
 """What is kept of ended jobs, for how long, and what is never removed."""
 
-from dataclasses import replace
 from hashlib import blake2b
 
 import pytest
+from msgspec.structs import replace
 
 from quantainer.broker.retention import Retention, prune
 from quantainer.broker.store import Store

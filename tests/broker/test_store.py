@@ -1,12 +1,12 @@
 """The store: rows, payloads, chunks and results, each written once and found again."""
 
 import sqlite3
-from dataclasses import replace
 from hashlib import blake2b
 
 import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from msgspec.structs import replace
 
 from quantainer.broker import database, schema
 from quantainer.broker.store import Chunk, Store

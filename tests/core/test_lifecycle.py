@@ -1,8 +1,7 @@
 """The life cycle, event by event: what each state makes of each event."""
 
-from dataclasses import replace
-
 import pytest
+from msgspec.structs import replace
 
 from quantainer.core import events as ev
 from quantainer.core import instructions as do

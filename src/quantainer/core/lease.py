@@ -2,9 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from enum import StrEnum
 from typing import Any, Literal
+
+from msgspec import Struct, field
 
 __all__ = ["Anchor", "Lease", "LeaseLimits", "LeaseState", "Mode"]
 
@@ -48,8 +50,7 @@ class LeaseLimits:
     shots_per_second: int | None = None
 
 
-@dataclass(frozen=True, slots=True)
-class Lease:
+class Lease(Struct, frozen=True):
     """One grant. Immutable: the life cycle replaces it at each transition.
 
     Attributes:

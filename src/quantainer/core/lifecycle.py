@@ -15,9 +15,10 @@ Promises kept by construction, and checked by the property tests:
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
-from dataclasses import replace
 from types import MappingProxyType
 from typing import Any
+
+from msgspec.structs import replace
 
 from quantainer.core import events
 from quantainer.core.capacity import Capacity, Ledger
