@@ -220,12 +220,22 @@ class Broker:
             reply.results = await loop.run_in_executor(None, _with_counts, reply)
         return reply
 
-    def partial(self, session: Session, job_id: str) -> Reply:
+    async def partial(self, session: Session, job_id: str) -> Reply:
         """Return what is durable of a job that is not done; of a done one, its result."""
         job = self.find(session, job_id)
         if job.state is JobState.DONE:
             return ended(self.driver, job)
-        return partial_reply(job, self.driver.store.chunks(job_id))
+        store, loop = self.driver.store, asyncio.get_running_loop()
+        try:
+            return await loop.run_in_executor(
+                None, lambda: partial_reply(job, store.chunks(job_id))
+            )
+        except QuantainerError:
+            # Its parts go when its result comes, which may have been while they were read.
+            now = self.find(session, job_id)
+            if now.state is JobState.DONE:
+                return ended(self.driver, now)
+            raise
 
     def cancel(self, session: Session, job_id: str) -> Reply:
         """Ask for the end of a job; an ended one stays as it is."""

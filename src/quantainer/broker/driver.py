@@ -12,10 +12,12 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantainer.broker.encoding import encode
+from quantainer.broker.parts import Packed, pack
 from quantainer.broker.payloads import Payloads
 from quantainer.broker.plans import JobPlan
 from quantainer.broker.process import Answer, WorkerProcess
 from quantainer.broker.queue import FairQueue
+from quantainer.broker.stopwatch import Stopwatch
 from quantainer.broker.store import Store
 from quantainer.broker.ticket import Resources, Ticket
 from quantainer.broker.timers import Timers
@@ -63,7 +65,12 @@ class _Waiting:
 class _Execution:
     attempt: int
     worker: WorkerProcess
-    started: float
+    watch: Stopwatch
+    spent: float | None = None
+
+    def seconds(self) -> float:
+        """Return what the job took of its worker; once that has answered, it is settled."""
+        return self.watch.seconds() if self.spent is None else self.spent
 
 
 class Driver:
@@ -317,7 +324,7 @@ class Driver:
             "memory_bytes": job.memory_bytes,
             "number": self._waiting[job.id].number if job.id in self._waiting else 0,
         }
-        self._executions[job.id] = _Execution(job.attempt, worker, _now())
+        self._executions[job.id] = _Execution(job.attempt, worker, Stopwatch(worker.waited))
         self.pool.execute(
             worker,
             message,
@@ -327,11 +334,25 @@ class Driver:
             answered=lambda answer: self._answered(job, answer),
             died=lambda reason: self._worker_gone(job, worker, reason),
             progressed=lambda answer: self._progressed(job, answer),
+            parts=self._parts(job.id) if self.store.has_chunks(job.id) else None,
         )
+
+    def _parts(self, job_id: str) -> asyncio.Future[Packed]:
+        """Fetch what is durable of a job, off the loop: it may be much."""
+
+        def fetch() -> Packed:
+            chunks = self.store.chunks(job_id)
+            log.info("job %s goes on after %d durable parts", job_id, len(chunks))
+            return pack(chunks)
+
+        return asyncio.get_running_loop().run_in_executor(None, fetch)
 
     def _progressed(self, job: Job, answer: Answer) -> None:
         """Make a finished part of a job durable."""
         fields = answer.fields
+        if "stale" in fields:
+            self._forget_parts(job, fields["stale"])
+            return
         data = _bytes_of(Outcome(fields["results"], answer.fd, _size_of(answer.fd)))
         try:
             total = self.store.save_chunk(
@@ -345,7 +366,17 @@ class Driver:
                 os.close(answer.fd)
         self.handle(events.ShotsDone(job.id, job.attempt, total, at=time.time()))
 
+    def _forget_parts(self, job: Job, numbers: list[int]) -> None:
+        """Forget parts of an earlier attempt that this one has no use for."""
+        try:
+            self.store.forget_chunks(job.id, numbers)
+        except QuantainerError as error:
+            log.error("parts of job %s: %s", job.id, error)  # noqa: TRY400
+
     def _answered(self, job: Job, answer: Answer) -> None:
+        execution = self._executions.get(job.id)
+        if execution is not None and execution.attempt == job.attempt:
+            execution.spent = execution.seconds()
         if answer.fields.get("ok") is not True:
             if answer.fd is not None:
                 os.close(answer.fd)
@@ -381,7 +412,7 @@ class Driver:
 
     def _release(self, do: instructions.Release) -> None:
         execution = self._executions.pop(do.job, None)
-        spent = None if execution is None else _now() - execution.started
+        spent = None if execution is None else execution.seconds()
         self.queue.release(do.job, spent)
 
     def _freeze(self, do: instructions.Freeze) -> None:
@@ -389,12 +420,14 @@ class Driver:
         execution = self._executions.get(do.job)
         if execution is not None and execution.attempt == do.attempt:
             execution.worker.freeze()
+            execution.watch.stop()
 
     def _thaw(self, do: instructions.Thaw) -> None:
         self.queue.resume(do.job)
         execution = self._executions.get(do.job)
         if execution is not None and execution.attempt == do.attempt:
             execution.worker.thaw()
+            execution.watch.go_on()
 
     def _abort(self, do: instructions.Abort) -> None:
         execution = self._executions.get(do.job)

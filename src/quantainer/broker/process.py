@@ -16,6 +16,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from quantainer.broker.parts import Packed
 from quantainer_client import wire
 from quantainer_client.errors import QuantainerError
 from quantainer_client.payload import Payload
@@ -99,6 +100,8 @@ class WorkerProcess:
         self._connection = ours
         self._connection.setblocking(False)
         self._pidfd = os.pidfd_open(self._process.pid)
+        self._waits = _open_waits(self._process.pid)
+        self._waited = 0.0
         self._loop.add_reader(self._connection, self._receive)
         self._loop.add_reader(self._pidfd, self._reap)
 
@@ -112,12 +115,35 @@ class WorkerProcess:
         """Ready and without a task."""
         return self.ready and self.task is None and self.kill_reason is None
 
+    def waited(self) -> float:
+        """Return how many seconds it has waited for a core, as the kernel counts them."""
+        if self._waits is not None:
+            with contextlib.suppress(OSError, IndexError):  # it ended: what is known stands
+                self._waited = int(os.pread(self._waits, 64, 0).split()[1]) / 1e9
+        return self._waited
+
     def knows(self, digest: str) -> bool:
         """Tell whether the worker has met a payload lately."""
         return digest in self._warm
 
-    def assign(self, task: Task, message: dict[str, Any], fd: int | None, digest: str) -> None:
-        """Give an idle worker something to do; after the task's ``seconds`` it is killed."""
+    def assign(
+        self,
+        task: Task,
+        message: dict[str, Any],
+        fd: int | None,
+        digest: str,
+        parts: asyncio.Future[Packed] | None = None,
+    ) -> None:
+        """Give an idle worker something to do; after the task's ``seconds`` it is killed.
+
+        Args:
+            task: Who hears of it.
+            message: The request.
+            fd: The payload; it may be closed when this returns.
+            digest: Of the payload.
+            parts: What is durable of the job already. The worker is taken, and told what to do once
+                that is there; if it cannot be had, the job starts anew.
+        """
         self.task = task
         self.executing = message["op"] == "execute"
         if digest:
@@ -127,22 +153,50 @@ class WorkerProcess:
                 self._warm.popitem(last=False)
         self._timer = self._loop.call_later(task.seconds, self._overdue)
         message["task"] = task.number
+        if parts is None:
+            self._send(message, [] if fd is None else [fd])
+            return
+        held = [] if fd is None else [os.dup(fd)]
+        parts.add_done_callback(lambda _: self._go_on(task, message, held, parts))
+
+    def _go_on(
+        self,
+        task: Task,
+        message: dict[str, Any],
+        fds: list[int],
+        parts: asyncio.Future[Packed],
+    ) -> None:
+        """Send the work of a task for which parts were fetched, if it is still this worker's."""
+        try:
+            if not parts.cancelled() and parts.exception() is None:
+                packed = parts.result()
+                fds.append(packed.fd)
+                message["parts"] = packed.place
+            if self.task is task:
+                self._send(message, fds)
+        finally:
+            for fd in fds:
+                os.close(fd)
+
+    def _send(self, message: dict[str, Any], fds: list[int]) -> None:
         packet = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
         try:
-            if len(packet) <= wire.MAX_MESSAGE:
-                wire.send(self._connection, packet, fd)
+            if len(packet) > wire.MAX_MESSAGE:
+                self._send_large(packet, fds)
+            elif len(fds) > 1:
+                socket.send_fds(self._connection, [packet], fds)
             else:
-                self._send_large(packet, fd)
+                wire.send(self._connection, packet, fds[0] if fds else None)
         except OSError as error:
             self.kill(f"did not take its work ({error.strerror})")
 
-    def _send_large(self, packet: bytes, fd: int | None) -> None:
+    def _send_large(self, packet: bytes, fds: list[int]) -> None:
         """Send a message that grew too large for a packet as a memfd before the payload."""
         payload = Payload()
         payload.append(packet)
         large = payload.seal("quantainer-message")
         try:
-            socket.send_fds(self._connection, [LARGE], [large] if fd is None else [large, fd])
+            socket.send_fds(self._connection, [LARGE], [large, *fds])
         finally:
             os.close(large)
 
@@ -231,6 +285,9 @@ class WorkerProcess:
         self._loop.remove_reader(self._pidfd)
         self._loop.remove_reader(self._connection)
         os.close(self._pidfd)
+        if self._waits is not None:
+            os.close(self._waits)
+            self._waits = None
         self._connection.close()
         self.exit_reason = self.kill_reason or _describe(status)
         self.kill_reason = self.exit_reason
@@ -262,6 +319,14 @@ def _fields(packet: bytes) -> dict[str, Any]:
     for name, text in zip(fields.pop("lists", ()), texts, strict=True):
         fields[name] = text.decode("ascii")
     return fields
+
+
+def _open_waits(pid: int) -> int | None:
+    """Open the kernel's account of what a process waited for cores; None where it keeps none."""
+    try:
+        return os.open(f"/proc/{pid}/schedstat", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError:
+        return None
 
 
 def _describe(status: int) -> str:

@@ -15,7 +15,7 @@ from quantainer.circuits.circuit import SCRATCH
 from quantainer_client import registers
 from quantainer_client.payload import Payload
 
-__all__ = ["LOOSE", "add_result", "registers_of"]
+__all__ = ["LOOSE", "add_result", "read_result", "registers_of"]
 
 LOOSE = ""
 """Name of the register that holds classical bits outside every register of the circuit."""
@@ -103,3 +103,39 @@ def _register(samples: NDArray[np.uint8], bits: list[int], clbits: int) -> NDArr
         data = data.copy()
         data[:, :, -1] &= 0xFF >> (8 - len(bits) % 8)
     return data
+
+
+def read_result(planned: Planned, entry: dict[str, Any], data: memoryview) -> PubResult:
+    """Return the result that ``add_result`` laid out: the same entry would come of it again."""
+    if "evs" in entry:
+        return PubResult(
+            evs=_floats(entry["evs"], data),
+            stds=_floats(entry["stds"], data),
+            metadata=entry["metadata"],
+        )
+    rows, shots, clbits = planned.rows, planned.pub.shots or 0, planned.pub.facts.clbits
+    samples = np.zeros((rows, shots, registers.width(clbits)), dtype=np.uint8)
+    layout = _layouts.of(planned.pub.circuit.program)
+    for (_, bits), place in zip(layout, entry["registers"], strict=True):
+        width = place["bytes"]
+        end = place["offset"] + rows * shots * width
+        column = np.frombuffer(data[place["offset"] : end], dtype=np.uint8)
+        _spread(column.reshape(rows, shots, width), bits, samples)
+    return PubResult(samples=samples, metadata=entry["metadata"])
+
+
+def _floats(place: dict[str, int], data: memoryview) -> NDArray[np.float64]:
+    return np.frombuffer(data, dtype="<f8", count=place["length"], offset=place["offset"])
+
+
+def _spread(column: NDArray[np.uint8], bits: list[int], samples: NDArray[np.uint8]) -> None:
+    """Put the bits of one register where they belong among all; the inverse of ``_register``."""
+    if not bits:
+        return
+    first, width = bits[0], column.shape[-1]
+    if first % 8 == 0 and bits == list(range(first, first + len(bits))):
+        samples[:, :, first // 8 : first // 8 + width] |= column
+        return
+    for index, bit in enumerate(bits):
+        values = column[:, :, index // 8] >> (index % 8) & 1
+        samples[:, :, bit // 8] |= values << (bit % 8)

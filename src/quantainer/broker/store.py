@@ -308,6 +308,24 @@ class Store:
                 for row in rows
             ]
 
+    def has_chunks(self, job_id: str) -> bool:
+        """Tell whether some of a job's shots are durable."""
+        return job_id in self._chunked
+
+    def forget_chunks(self, job_id: str, indexes: Iterable[int]) -> None:
+        """Forget some chunks of a job: what they hold is measured anew."""
+        dropped = set(indexes)
+        rows = [
+            row
+            for row in self.database.rows(_CHUNKS, {"which": job_id})
+            if row["position"] in dropped
+        ]
+        with self.database.transaction():
+            for row in rows:
+                place = {"which": job_id, "position_": row["position"]}
+                self.database.execute(_DROP_CHUNK, place)
+        self.blobs.delete(row["file"] for row in rows if row["file"])
+
     def _drop_chunks(self, job_id: str) -> Iterable[str]:
         if job_id not in self._chunked:
             return ()
@@ -404,6 +422,11 @@ _CHUNKS = Statement(
 )
 _CHUNKED = Statement(select(_chunks.c.job).distinct())
 _DROP_CHUNKS = Statement(delete(_chunks).where(_chunks.c.job == bindparam("which")))
+_DROP_CHUNK = Statement(
+    delete(_chunks).where(
+        (_chunks.c.job == bindparam("which")) & (_chunks.c.position == bindparam("position_"))
+    )
+)
 _SHOTS_DONE = Statement(
     select(func.sum(_chunks.c.shots).label("shots")).where(_chunks.c.job == bindparam("which"))
 )

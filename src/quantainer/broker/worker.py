@@ -23,10 +23,11 @@ from typing import Any
 from quantainer.backends.backend import Backend, Limits, PubResult
 from quantainer.backends.registry import load_backends
 from quantainer.broker import encoding
+from quantainer.broker.parts import unpack
 from quantainer.broker.process import LARGE
 from quantainer.broker.requests import Submission, parse
 from quantainer.broker.results import add_result
-from quantainer.broker.slices import Part, Progress, joined, slices_of
+from quantainer.broker.slices import Part, Piece, Progress, joined, pieces_of, usable
 from quantainer.broker.warmup import warm_up
 from quantainer.broker.workload import Planned, Recent, Run, Workload, pub_requests
 from quantainer.circuits import ReadOptions
@@ -67,18 +68,19 @@ class Worker:
         """Answer requests until the broker closes its end."""
         self._reply({"op": "ready"}, Payload())
         while True:
-            packet, fds, _, _ = socket.recv_fds(self._connection, wire.MAX_MESSAGE, 2)
+            packet, fds, _, _ = socket.recv_fds(self._connection, wire.MAX_MESSAGE, 3)
             if not packet:
                 return
             text = bytes(map_payload(fds.pop(0))) if packet == LARGE else packet
             message = json.loads(text)
-            self._answer(message, map_payload(fds[0]) if fds else memoryview(b""))
+            data, parts, *_ = *map(map_payload, fds), memoryview(b""), memoryview(b"")
+            self._answer(message, data, parts)
 
-    def _answer(self, message: dict[str, Any], data: memoryview) -> None:
+    def _answer(self, message: dict[str, Any], data: memoryview, parts: memoryview) -> None:
         reply = {"op": message["op"], "task": message["task"]}
         payload = Payload()
         try:
-            reply |= self._perform(message, data, payload)
+            reply |= self._perform(message, data, parts, payload)
             reply["ok"] = True
             self._reply(reply, payload)
         except QuantainerError as error:
@@ -90,7 +92,7 @@ class Worker:
             self._refuse(reply, _failure(error))
 
     def _perform(
-        self, message: dict[str, Any], data: memoryview, payload: Payload
+        self, message: dict[str, Any], data: memoryview, parts: memoryview, payload: Payload
     ) -> dict[str, Any]:
         match message["op"]:
             case "backends":
@@ -103,7 +105,7 @@ class Worker:
                     return {"pubs": self._estimate(message, data)}
             case "execute":
                 with self._memory(message["memory_bytes"]):
-                    return {"results": self._execute(message, data, payload)}
+                    return {"results": self._execute(message, data, parts, payload)}
         raise ValueError(f"unknown operation {message['op']!r}")
 
     def _targets(self) -> list[dict[str, Any]]:
@@ -125,23 +127,24 @@ class Worker:
         return described
 
     def _execute(
-        self, message: dict[str, Any], data: memoryview, payload: Payload
+        self, message: dict[str, Any], data: memoryview, parts: memoryview, payload: Payload
     ) -> list[dict[str, Any]]:
         run = self._prepared(message, data)
         threads, seed = message["threads"], message["request"]["seed"]
         own_seeds = [seeds.member(seed, index) for index in range(len(run.planned))]
-        pieces = [
-            (index, *piece)
-            for index, planned in enumerate(run.planned)
-            for piece in slices_of(planned, own_seeds[index])
-        ]
+        pieces = pieces_of(run.planned, own_seeds)
+        known = self._known(message, pieces, parts)
         progress = Progress(lambda number, part: self._send_part(message, number, run, part))
         done: list[list[PubResult]] = [[] for _ in run.planned]
-        for index, piece, piece_seed in pieces:
-            result = run.backend.run(piece.pub, piece.plan, run.options, piece_seed, threads)
-            done[index].append(result)
-            if len(pieces) > 1:
-                progress.add(Part(index, piece, piece_seed, threads, result))
+        for number, piece in enumerate(pieces):
+            result = known.get(number)
+            if result is None:
+                pub, plan = piece.planned.pub, piece.planned.plan
+                result = run.backend.run(pub, plan, run.options, piece.seed, threads)
+                if len(pieces) > 1:
+                    part = Part(piece.pub, piece.planned, piece.seed, threads, result)
+                    progress.add(number, part)
+            done[piece.pub].append(result)
         counts = message["request"].get("counts", False)
         return [
             _entry(
@@ -152,6 +155,17 @@ class Worker:
             )
             for index, planned in enumerate(run.planned)
         ]
+
+    def _known(
+        self, message: dict[str, Any], pieces: list[Piece], parts: memoryview
+    ) -> dict[int, PubResult]:
+        """Return what an earlier attempt has made durable; tell the broker what is of no use."""
+        if "parts" not in message:
+            return {}
+        known, stale = usable(pieces, unpack(message["parts"], parts))
+        if stale:
+            self._reply({"op": "part", "task": message["task"], "stale": stale}, Payload())
+        return known
 
     def _send_part(self, message: dict[str, Any], number: int, run: Run, part: Part) -> None:
         """Tell the broker of a finished part, before the rest is."""

@@ -15,6 +15,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from quantainer.broker.parts import Packed
 from quantainer.broker.process import Answer, Task, WorkerProcess
 from quantainer_client.errors import QuantainerError
 
@@ -157,10 +158,11 @@ class Pool:
         answered: Callable[[Answer], None],
         died: Callable[[str], None],
         progressed: Callable[[Answer], None],
+        parts: asyncio.Future[Packed] | None = None,
     ) -> None:
-        """Start an execution on a free worker."""
+        """Start an execution on a free worker; with ``parts`` it goes on after them."""
         task = Task(next(self._numbers), answered, died, seconds, progressed)
-        worker.assign(task, message, fd, digest)
+        worker.assign(task, message, fd, digest, parts)
 
     def _idle(self, digest: str) -> WorkerProcess | None:
         idle = [worker for worker in self._workers if worker.idle]
