@@ -227,6 +227,32 @@ def test_a_lease_grants_what_it_names(contain: Callable[..., Container]) -> None
 
 
 @ROOT
+def test_a_local_container_has_a_lease_and_no_circuit_leaves_it(
+    broker: Broker, contain: Callable[..., Container]
+) -> None:
+    container = contain("at home", mode="local", backends=["all"])
+    assert container("connection.hello()")["lease"]["mode"] == "local"
+    assert container("connection.backends()") == []
+    for call in ("run", "submit", "estimate"):
+        refused = container(f"connection.{call}({BELL})")
+        assert refused["code"] == "forbidden"
+        assert "mode local" in refused["message"]
+        assert "quantum.mode=hybrid" in refused["hint"]
+    assert container("connection.backend('qsim')")["code"] == "forbidden"
+    assert container("connection.jobs()") == []
+    assert container("1 + 1") == 2
+
+
+@ROOT
+def test_a_qpu_container_sees_hardware_only(contain: Callable[..., Container]) -> None:
+    container = contain("hardware", mode="qpu", backends=["all"])
+    assert all(entry["kind"] == "qpu" for entry in container("connection.backends()"))
+    refused = container(f"connection.run({BELL})")
+    assert refused["code"] == "forbidden"
+    assert "mode qpu" in refused["message"]
+
+
+@ROOT
 def test_the_end_of_a_container_ends_its_lease(
     broker: Broker, contain: Callable[..., Container]
 ) -> None:

@@ -24,8 +24,14 @@ class NodeLimits:
 
 
 def visible(targets: Mapping[str, TargetFacts], lease: Lease) -> dict[str, TargetFacts]:
-    """Return the backends that a lease grants."""
-    return {name: target for name, target in targets.items() if lease.grants(name)}
+    """Return the backends that a lease grants and its mode lets it use."""
+    if lease.mode == "local":
+        return {}
+    return {
+        name: target
+        for name, target in targets.items()
+        if lease.grants(name) and (lease.mode != "qpu" or target.kind == "qpu")
+    }
 
 
 def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFacts]) -> None:
@@ -36,6 +42,12 @@ def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFac
     """
     if lease.state is LeaseState.STOPPING:
         raise QuantainerError("forbidden", "The container is stopping: it takes no new jobs.")
+    if lease.mode == "local":
+        raise QuantainerError(
+            "forbidden",
+            "The container runs in mode local: circuits are simulated in it and do not leave it.",
+            hint="Use a simulator of its image, or start the container with quantum.mode=hybrid.",
+        )
     if backend not in targets or not lease.grants(backend):
         # What is not granted is not told apart from what does not exist.
         names = ", ".join(sorted(visible(targets, lease))[:20]) or "none"
