@@ -324,7 +324,7 @@ class Driver:
             "memory_bytes": job.memory_bytes,
             "number": self._waiting[job.id].number if job.id in self._waiting else 0,
         }
-        self._executions[job.id] = _Execution(job.attempt, worker, Stopwatch(worker.waited))
+        self._executions[job.id] = _Execution(job.attempt, worker, Stopwatch(worker.account))
         self.pool.execute(
             worker,
             message,
@@ -420,14 +420,14 @@ class Driver:
         execution = self._executions.get(do.job)
         if execution is not None and execution.attempt == do.attempt:
             execution.worker.freeze()
-            execution.watch.stop()
+            execution.watch.freeze()
 
     def _thaw(self, do: instructions.Thaw) -> None:
         self.queue.resume(do.job)
         execution = self._executions.get(do.job)
         if execution is not None and execution.attempt == do.attempt:
             execution.worker.thaw()
-            execution.watch.go_on()
+            execution.watch.thaw()
 
     def _abort(self, do: instructions.Abort) -> None:
         execution = self._executions.get(do.job)

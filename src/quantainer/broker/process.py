@@ -11,6 +11,7 @@ import signal
 import socket
 import subprocess
 import sys
+import time
 from collections import OrderedDict
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
@@ -101,7 +102,7 @@ class WorkerProcess:
         self._connection.setblocking(False)
         self._pidfd = os.pidfd_open(self._process.pid)
         self._waits = _open_waits(self._process.pid)
-        self._waited = 0.0
+        self._account = 0.0, 0.0
         self._loop.add_reader(self._connection, self._receive)
         self._loop.add_reader(self._pidfd, self._reap)
 
@@ -115,12 +116,14 @@ class WorkerProcess:
         """Ready and without a task."""
         return self.ready and self.task is None and self.kill_reason is None
 
-    def waited(self) -> float:
-        """Return how many seconds it has waited for a core, as the kernel counts them."""
-        if self._waits is not None:
-            with contextlib.suppress(OSError, IndexError):  # it ended: what is known stands
-                self._waited = int(os.pread(self._waits, 64, 0).split()[1]) / 1e9
-        return self._waited
+    def account(self) -> tuple[float, float]:
+        """Return how many seconds its threads have computed, and its first waited for a core."""
+        with contextlib.suppress(OSError):
+            if not self._gone:  # then what is known stands: the number may be another's
+                computed = time.clock_gettime(_cpu_clock(self._process.pid))
+                waited = 0.0 if self._waits is None else _waited(self._waits)
+                self._account = computed, waited
+        return self._account
 
     def knows(self, digest: str) -> bool:
         """Tell whether the worker has met a payload lately."""
@@ -319,6 +322,15 @@ def _fields(packet: bytes) -> dict[str, Any]:
     for name, text in zip(fields.pop("lists", ()), texts, strict=True):
         fields[name] = text.decode("ascii")
     return fields
+
+
+def _cpu_clock(pid: int) -> int:
+    """Return the clock of the processor time of all threads of a process, as Linux numbers it."""
+    return (~pid << 3) | 2
+
+
+def _waited(account: int) -> float:
+    return int(os.pread(account, 64, 0).split()[1]) / 1e9
 
 
 def _open_waits(pid: int) -> int | None:
