@@ -9,6 +9,7 @@ import socket
 import subprocess
 import sys
 import threading
+import time
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
@@ -17,7 +18,7 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from quantainer.device import hook
+from quantainer.device import cdi, hook
 
 PYTHON = os.path.realpath(sys.executable)
 ID = "f00d" * 16
@@ -126,6 +127,81 @@ def test_create_without_a_broker_fails_closed_and_says_how_to_start_it(tmp_path:
     assert "quantainer up" in done.stderr
     assert str(tmp_path / "broker.sock") in done.stderr
     assert done.stderr.count("\n") == 1
+
+
+# --- A broker that is busy ------------------------------------------------------------------------
+
+
+@pytest.fixture
+def crowded(tmp_path: Path) -> Iterator[socket.socket]:
+    """A host socket whose backlog is full."""
+    listener = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    listener.bind(str(tmp_path / "broker.sock"))
+    listener.listen(0)
+    waiting = []
+    with listener:
+        while True:
+            client = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+            client.setblocking(False)
+            waiting.append(client)
+            try:
+                client.connect(listener.getsockname())
+            except BlockingIOError:
+                break
+        yield listener
+    for client in waiting:
+        client.close()
+
+
+def start(path: str, action: str) -> subprocess.Popen[str]:
+    command = [PYTHON, "-I", "-S", hook.__file__, action, "--socket", path]
+    command += ["--backend", "qsim"] if action == "create" else []
+    process = subprocess.Popen(
+        command, stdin=subprocess.PIPE, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True
+    )
+    assert process.stdin is not None
+    process.stdin.write(json.dumps(state()))
+    process.stdin.close()
+    process.stdin = None
+    return process
+
+
+def answer_next(listener: socket.socket) -> dict[str, Any]:
+    """Take connections until one asks something; say yes to it."""
+    while True:
+        connection, _ = listener.accept()
+        with connection:
+            if asked := connection.recv(65536):
+                connection.send(b'{"v": 1, "id": 1, "ok": true}')
+                found: dict[str, Any] = json.loads(asked)
+                return found
+
+
+def test_create_waits_its_turn_at_a_crowded_socket(crowded: socket.socket) -> None:
+    process = start(crowded.getsockname(), "create")
+    with pytest.raises(subprocess.TimeoutExpired):
+        process.wait(1.0)
+    first, _ = crowded.accept()
+    first.close()  # it asked nothing
+    assert answer_next(crowded)["container"] == ID
+    _, said = process.communicate(timeout=20)
+    assert (process.returncode, said) == (0, "")
+
+
+@pytest.mark.parametrize("reached", [False, True], ids=["backlog", "no answer"])
+def test_create_is_refused_in_time_by_a_broker_that_says_nothing(
+    crowded: socket.socket, reached: bool
+) -> None:
+    began = time.monotonic()
+    process = start(crowded.getsockname(), "create")
+    taken = [crowded.accept()[0] for _ in range(2 if reached else 0)]
+    _, said = process.communicate(timeout=30)
+    lasted = time.monotonic() - began
+    assert process.returncode == 1, "it fails closed"
+    assert "did not answer within 10 s" in said
+    assert hook.CREATE_TIMEOUT_S <= lasted + 0.1 < cdi.CREATE_TIMEOUT_S - 1, "before the engine's"
+    for connection in taken:
+        connection.close()
 
 
 def test_delete_without_a_broker_does_not_fail_the_stop(tmp_path: Path) -> None:

@@ -26,7 +26,7 @@ __all__ = ["Bounds", "Endpoint"]
 
 log = logging.getLogger("quantainer.endpoint")
 
-_BACKLOG = 512
+_BACKLOG = 4096  # as much as the kernel lets a socket have by default (net.core.somaxconn)
 _ACCEPTS_A_TURN = 32
 _CONNECTIONS_MAX = 8192
 _REFUSED_MAX = 256

@@ -17,6 +17,7 @@ import _socket
 import posix
 import stat
 import sys
+import time
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -208,7 +209,7 @@ def ask(path: str, request: dict[str, Any], timeout: float) -> dict[str, Any]:
     """
     try:
         reply = decode(exchange(path, encode(request).encode(), timeout))
-    except TimeoutError:
+    except (TimeoutError, BlockingIOError):
         raise Refused(f"the broker did not answer within {timeout:.0f} s on {path}") from None
     except OSError as error:
         raise Refused(
@@ -223,15 +224,30 @@ def ask(path: str, request: dict[str, Any], timeout: float) -> dict[str, Any]:
 
 
 def exchange(path: str, message: bytes, timeout: float) -> str:
-    """Send one packet and return the next."""
+    """Send one packet and return the next, all within the time.
+
+    A Python timeout would not do: it makes the socket non-blocking, and such a ``connect`` fails at
+    once where the broker's backlog is full. With the kernel's timeouts it waits its turn.
+    """
+    deadline = time.monotonic() + timeout
     connection = _socket.socket(_socket.AF_UNIX, _socket.SOCK_SEQPACKET)
     try:
-        connection.settimeout(timeout)
+        limit(connection, _socket.SO_SNDTIMEO, deadline)
         connection.connect(path)
         connection.send(message)
+        limit(connection, _socket.SO_RCVTIMEO, deadline)
         return connection.recv(MESSAGE_MAX).decode()
     finally:
         connection.close()
+
+
+def limit(connection: _socket.socket, option: int, deadline: float) -> None:
+    """Have the kernel end a wait at the deadline; a timeout of 0 would mean none."""
+    remaining = max(0.001, deadline - time.monotonic())
+    seconds, microseconds = int(remaining), int(remaining % 1 * 1e6)
+    size = 8 if sys.maxsize > 1 << 32 else 4
+    pair = (number.to_bytes(size, sys.byteorder) for number in (seconds, microseconds))
+    connection.setsockopt(_socket.SOL_SOCKET, option, b"".join(pair))
 
 
 def reason(reply: Any) -> str:
