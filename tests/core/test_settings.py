@@ -87,6 +87,17 @@ def test_size_is_a_number_or_a_value_error(text: str) -> None:
     assert size >= 0
 
 
+def test_weights_come_as_a_table_or_as_json() -> None:
+    given = {"uid:1000": 4, "team": 0.5}
+    assert resolve({"weights": given}, {}, {}, DEFAULTS).values.weights == given
+    environ = {"QUANTAINER_WEIGHTS": '{"uid:1000": 4, "team": 0.5}'}
+    assert resolve({}, environ, {}, DEFAULTS).values.weights == given
+    for wrong in ({"team": 0}, {"team": float("inf")}, "no JSON"):
+        with pytest.raises(QuantainerError) as caught:
+            resolve({"weights": wrong}, {}, {}, DEFAULTS)
+        assert "'weights'" in caught.value.message
+
+
 def test_every_setting_is_described() -> None:
     assert all(field.description for field in Settings.model_fields.values())
 

@@ -91,7 +91,10 @@ class Daemon:
 
     def _queue(self) -> FairQueue:
         capacity = Resources(self._workers, self._memory.limit_bytes)
-        return FairQueue(capacity, QueueBounds(total=self._settings.queue_length))
+        queue = FairQueue(capacity, QueueBounds(total=self._settings.queue_length))
+        for tenant, weight in self._settings.weights.items():
+            queue.set_weight(tenant, weight)
+        return queue
 
     def _worker_setup(self) -> dict[str, Any]:
         settings = self._settings

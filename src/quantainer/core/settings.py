@@ -38,7 +38,7 @@ def parse_size(value: Any) -> Any:
     return int(float(number) * 1024 ** _POWER[unit])
 
 
-def parse_nodes(value: Any) -> Any:
+def parse_table(value: Any) -> Any:
     """Turn the JSON text of an environment variable into a table.
 
     Raises:
@@ -47,7 +47,9 @@ def parse_nodes(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
-Nodes = Annotated[dict[str, list[str]], BeforeValidator(parse_nodes)]
+Nodes = Annotated[dict[str, list[str]], BeforeValidator(parse_table)]
+Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
+Weights = Annotated[dict[str, Weight], BeforeValidator(parse_table)]
 Size = Annotated[int, BeforeValidator(parse_size), Field(ge=0)]
 Count = Annotated[int, Field(ge=1)]
 Seconds = Annotated[float, Field(gt=0, allow_inf_nan=False)]
@@ -66,6 +68,8 @@ class Settings(BaseModel):
     cdi_dir: str = Field("/var/run/cdi", description="Where the CDI specification is written.")
     socket_group: str | None = Field(None, description="Group that may use the host socket.")
     nodes: Nodes = Field(default_factory=dict, description="Device nodes by backend.")
+
+    weights: Weights = Field(default_factory=dict, description="Shares of tenants; 1 if not named.")
 
     workers: Count | None = Field(None, description="Jobs that run at once.")
     threads: Count | None = Field(None, description="Threads of one job.")
