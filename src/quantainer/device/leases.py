@@ -22,9 +22,9 @@ from quantainer.device.identity import (
     Peer,
     anchors_of,
     container_cgroup,
-    identify,
     root_of,
 )
+from quantainer.device.residents import inspect, resident_of_group, residents
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["LeaseDesk"]
@@ -46,6 +46,8 @@ class LeaseDesk:
         self._own_cgroup = container_cgroup(own_groups)
         self._freezer = Freezer()
         self._watches: dict[str, int] = {}
+        self._groups: set[str] = set()
+        self._orphans: set[str] = set()
         self._endings: dict[str, asyncio.Future[None]] = {}
         self._tasks: set[asyncio.Task[None]] = set()
         broker.driver.lease_closed = self._lease_closed
@@ -90,7 +92,7 @@ class LeaseDesk:
             QuantainerError: ``bad_request`` if nothing tells the container from the host, or as
                 the broker refuses.
         """
-        peer = None if request.pid is None else self._process(request.pid)
+        peer = None if request.pid is None else inspect(request.pid)
         limits = request.limits
         anchor = self._anchor(request, peer)
         lease = Lease(
@@ -125,17 +127,6 @@ class LeaseDesk:
         if earlier is None or earlier.container != request.container:
             return tuple(request.backends)
         return tuple(dict.fromkeys([*earlier.backends, *request.backends]))
-
-    @staticmethod
-    def _process(pid: int) -> Peer:
-        try:
-            pidfd = os.pidfd_open(pid)
-        except OSError:
-            raise QuantainerError("bad_request", f"There is no process {pid}.") from None
-        try:
-            return identify(pidfd, pid)
-        finally:
-            os.close(pidfd)
 
     def _anchor(self, request: LeaseOpen, peer: Peer | None) -> Anchor:
         cgroup = request.cgroup if peer is None else peer.cgroup
@@ -200,6 +191,7 @@ class LeaseDesk:
         self._unwatch(lease.id)
         if self._broker.driver.lifecycle.lease_at(lease.anchor) is None:
             self._freezer.unwatch(lease.anchor.value)
+            self._groups.discard(lease.anchor.value)
         ending = self._endings.pop(lease.id, None)
         if ending is not None and not ending.done():
             ending.set_result(None)
@@ -229,6 +221,7 @@ class LeaseDesk:
         anchor = lease.anchor
         state = self._freezer.watch(anchor.value, lambda now: self._group_changed(anchor, now))
         if state is not CgroupState.UNSEEN:
+            self._groups.add(anchor.value)
             self._group_changed(anchor, state)
 
     def _group_changed(self, anchor: Anchor, state: CgroupState) -> None:
@@ -248,10 +241,25 @@ class LeaseDesk:
         lease = self._broker.driver.lifecycle.leases.get(lease_id)
         if lease is None:
             return
-        pid = self._living().get(lease.anchor)
-        if pid is None or not self._watch(lease_id, pid):
-            log.info("container of lease %s has ended", lease_id)
-            self._spawn(self._end(lease_id, drain=True))
+        if lease.anchor.value in self._groups:
+            self._watch_another(lease, resident_of_group(lease.anchor))
+            return
+        if not self._orphans:
+            asyncio.get_running_loop().call_soon(self._look_for_others)
+        self._orphans.add(lease_id)
+
+    def _look_for_others(self) -> None:
+        """Look once for other processes of all containers whose first one has just ended."""
+        orphans, self._orphans = self._orphans, set()
+        living = residents()
+        for lease in list(self._broker.driver.lifecycle.leases.values()):
+            if lease.id in orphans:
+                self._watch_another(lease, living.get(lease.anchor))
+
+    def _watch_another(self, lease: Lease, pid: int | None) -> None:
+        if pid is None or not self._watch(lease.id, pid):
+            log.info("container of lease %s has ended", lease.id)
+            self._spawn(self._end(lease.id, drain=True))
 
     def recover(self) -> None:
         """After a restart: watch containers that still run, end the leases of those that do not."""
@@ -281,25 +289,9 @@ class LeaseDesk:
         ]
         if not unwatched:
             return
-        living = self._living()
+        living = residents()
         for lease in unwatched:
-            pid = living.get(lease.anchor)
-            if pid is None or not self._watch(lease.id, pid):
-                log.info("container of lease %s is gone", lease.id)
-                self._spawn(self._end(lease.id, drain=True))
-
-    def _living(self) -> dict[Anchor, int]:
-        """Return for each anchor on this machine the oldest process that stands there."""
-        found: dict[Anchor, int] = {}
-        pids = sorted(int(entry.name) for entry in Path("/proc").iterdir() if entry.name.isdigit())
-        for pid in pids:
-            try:
-                peer = self._process(pid)
-            except (QuantainerError, OSError):
-                continue
-            for anchor in anchors_of(peer):
-                found.setdefault(anchor, pid)
-        return found
+            self._watch_another(lease, living.get(lease.anchor))
 
     def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(ending)
