@@ -55,6 +55,50 @@ def compile_rates(
     _show(bench.run(_say, peers=peers), as_json=as_json)
 
 
+@app.command()
+def agreement(
+    as_json: Json = False,
+    containers: Annotated[int, typer.Option(min=1, help="Alive at any time.")] = 200,
+    seconds: Annotated[float, typer.Option(min=0.1, help="Of churn.")] = 60.0,
+) -> None:
+    """How long containers and their circuits disagree while containers churn (minutes).
+
+    A Docker Engine 27 or newer is needed, and root. Exit 1 if the bar of 1200 ms at p99 is missed.
+
+    \b
+    Examples:
+      quantainer bench agreement --containers 20 --seconds 20 --json
+    """
+    bench = _load("quantainer_bench.agreement")
+    report = bench.run(_say, containers=containers, seconds=seconds)
+    _show(report, as_json=as_json)
+    if not report["held"]:
+        raise typer.Exit(1)
+
+
+@app.command()
+def leases(
+    as_json: Json = False,
+    number: Annotated[int, typer.Option("--leases", min=2, help="Open at once.")] = 1000,
+    clients: Annotated[int, typer.Option(min=1, help="Busy ones among them.")] = 64,
+    seconds: Annotated[float, typer.Option(min=1, help="Of each of two rounds.")] = 30.0,
+) -> None:
+    """A thousand leases, dozens of them busy: failures, shares, memory and times (minutes).
+
+    Control groups are needed, and root. Exit 1 if a bar is missed: no failed job, shares within
+    10 % of weights, 64 KiB for an idle lease.
+
+    \b
+    Examples:
+      quantainer bench leases --leases 100 --clients 16 --seconds 10 --json
+    """
+    bench = _load("quantainer_bench.leases")
+    report = bench.run(_say, leases=number, clients=clients, seconds=seconds)
+    _show(report, as_json=as_json)
+    if not report["held"]:
+        raise typer.Exit(1)
+
+
 def _load(name: str) -> Any:
     try:
         return importlib.import_module(name)
