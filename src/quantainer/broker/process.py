@@ -76,6 +76,7 @@ class WorkerProcess:
         self.frozen = False
         self.executing = False
         self.overdue = False
+        self.retired = False
         self.kill_reason: str | None = None
         self.exit_reason = ""
         self._warm: OrderedDict[str, None] = OrderedDict()
@@ -114,7 +115,7 @@ class WorkerProcess:
     @property
     def idle(self) -> bool:
         """Ready and without a task."""
-        return self.ready and self.task is None and self.kill_reason is None
+        return self.ready and self.task is None and self.kill_reason is None and not self.retired
 
     def account(self) -> tuple[float, float]:
         """Return how many seconds its threads have computed, and its first waited for a core."""
@@ -209,6 +210,12 @@ class WorkerProcess:
             self.kill_reason = reason
         self._signal(signal.SIGKILL)
 
+    def retire(self) -> None:
+        """End the process when it has nothing more to do: another takes its place."""
+        self.retired = True
+        if self.task is None:
+            self.kill("was replaced by a fresh one")
+
     def freeze(self) -> None:
         """Stop the process where it stands; its timer stops with it."""
         self.frozen = True
@@ -270,7 +277,10 @@ class WorkerProcess:
             return
         self._end_task()
         task.answered(Answer(fields, fd))
-        self._on_idle(self)
+        if self.retired:
+            self.retire()
+        else:
+            self._on_idle(self)
 
     def _end_task(self) -> None:
         if self._timer is not None:

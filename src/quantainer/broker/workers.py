@@ -174,6 +174,11 @@ class Pool:
         """Start the first process; others follow when there is work for them."""
         self._grow()
 
+    def renew(self) -> None:
+        """Replace every process by a fresh one: idle ones at once, others when they have done."""
+        for worker in list(self._workers):
+            worker.retire()
+
     def _grow(self) -> None:
         if self._closed or self._retry is not None:
             return
@@ -196,11 +201,14 @@ class Pool:
 
     def _gone(self, worker: WorkerProcess) -> None:
         self._workers.remove(worker)
-        self.deaths += 1
         if self._closed:
             return
-        log.warning("worker %d %s", worker.pid, worker.exit_reason)
-        if worker.ready:
+        if worker.retired:
+            log.info("worker %d %s", worker.pid, worker.exit_reason)
+        else:
+            self.deaths += 1
+            log.warning("worker %d %s", worker.pid, worker.exit_reason)
+        if worker.ready or worker.retired:
             self._loop_soon()
         else:
             self._failed()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import difflib
 import json
 import os
 import stat
@@ -46,9 +47,10 @@ def generate(
         typer.Option(metavar="NAME", help="Backend to describe; by default the broker's own."),
     ] = None,
 ) -> None:
-    """Write the specification for this node's backends.
+    """Write the specification for this node's backends, as the broker offers them now.
 
-    The broker does the same when it starts; this is for other places and formats.
+    The broker does the same when it starts and at 'quantainer reload'; this is for other places
+    and formats. Of the output's folder at most the last part is made.
 
     \b
     Examples:
@@ -56,7 +58,9 @@ def generate(
       quantainer cdi generate --output - --format json --backend qsim
     """
     settings = configuration.load().values
-    backends = backend or _backends(settings)
+    backends = _chosen(backend, settings)
+    if output is not None and output != Path("-"):
+        _check_folder(output)
     chosen: cdi.Format | None = None
     if form is not None:
         chosen = "json" if form is Form.json else "yaml"
@@ -78,6 +82,64 @@ def generate(
     names = [cdi.qualified(name) for name in cdi.device_names(backends)]
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     typer.echo(f"{target}: {', '.join(names[:3])}{more}")
+
+
+def _chosen(named: list[str] | None, settings: Settings) -> list[str]:
+    """Return the backends to describe.
+
+    Raises:
+        QuantainerError: ``unknown_backend`` for a name that this node does not have.
+    """
+    if not named:
+        return _backends(settings)
+    known = _known(settings)
+    for name in named:
+        if name not in known:
+            nearest = difflib.get_close_matches(name, known, n=1)
+            guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
+            raise QuantainerError(
+                "unknown_backend",
+                f"This node has no backend {name!r}.",
+                hint=f"{guess}It has: {', '.join(known)}.",
+            )
+    return named
+
+
+def _known(settings: Settings) -> list[str]:
+    """Return the backends of the broker, or without one, those that are installed."""
+    try:
+        return sorted(_backends(settings))
+    except QuantainerError as error:
+        if error.code != "broker_unavailable":
+            raise
+    # Imported here: it takes a second, and the broker usually runs.
+    from quantainer.backends.backend import Limits
+    from quantainer.backends.registry import load_backends
+
+    return sorted(load_backends(Limits(memory_bytes=1 << 30, threads=1)))
+
+
+def _check_folder(output: Path) -> None:
+    """Refuse an output that is a folder, or that lies in one whose parent does not exist.
+
+    Raises:
+        QuantainerError: ``invalid_option``.
+    """
+    if output.is_dir():
+        raise QuantainerError(
+            "invalid_option",
+            f"{output} is a folder.",
+            hint=f"Name a file in it: --output {output / cdi.FILE_NAME}",
+        )
+    folder = output.absolute().parent
+    if not folder.parent.is_dir():
+        missing = next(path for path in reversed(folder.parents) if not path.is_dir())
+        raise QuantainerError(
+            "invalid_option",
+            f"{output} cannot be written: {missing} does not exist.",
+            hint=f"Make it first (mkdir -p {folder}), or see `quantainer cdi list` for the folders "
+            "that engines read.",
+        )
 
 
 def _backends(settings: Settings) -> list[str]:

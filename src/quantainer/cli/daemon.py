@@ -5,18 +5,16 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import gc
-import json
 import logging
 import os
 import resource
 import signal
 import socket
-import stat
 import time
-from collections.abc import Iterator
 from pathlib import Path
 from typing import Any
 
+from quantainer.broker import configuration
 from quantainer.broker.admission import NodeLimits
 from quantainer.broker.alertness import event_loop
 from quantainer.broker.broker import Broker
@@ -30,16 +28,17 @@ from quantainer.broker.resources import CpuGrant, MemoryGrant, cpu_grant, memory
 from quantainer.broker.retention import Retention, prune
 from quantainer.broker.store import Store
 from quantainer.broker.workers import Pool
+from quantainer.cli.runtime_dir import make_runtime_dir, refuse_second
 from quantainer.core import events
 from quantainer.core.capacity import Capacity
 from quantainer.core.lease import Lease
 from quantainer.core.lifecycle import Lifecycle
 from quantainer.core.settings import Resolved, Settings
-from quantainer.device import cdi, nodes
 from quantainer.device.endpoint import Bounds, Endpoint
 from quantainer.device.identity import Peer
 from quantainer.device.leases import LeaseDesk
 from quantainer.device.operations import Operations
+from quantainer.device.publication import Publication
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["HOST_SOCKET", "Daemon", "serve"]
@@ -49,6 +48,7 @@ log = logging.getLogger("quantainer")
 HOST_SOCKET = "broker.sock"
 _PRUNE_SECONDS = 60.0
 _CHECKPOINT_SECONDS = 1.0
+_REFRESH_SECONDS = 2.0
 _LITTLE_MEMORY = 64 * 1024**2
 
 
@@ -66,8 +66,8 @@ class Daemon:
         self._runtime = Path(settings.runtime_dir)
         self._stopping = asyncio.Event()
         _warn(self._cpu, self._memory)
-        _make_runtime(self._runtime)
-        _refuse_second(self._runtime / HOST_SOCKET)
+        make_runtime_dir(self._runtime)
+        refuse_second(self._runtime / HOST_SOCKET)
         self._store = Store(Path(settings.state_dir), settings.durability)
         self._driver = Driver(
             Lifecycle(Capacity(memory_bytes=self._memory.limit_bytes)),
@@ -86,6 +86,8 @@ class Daemon:
         node = NodeLimits(self._memory.limit_bytes, settings.result_max)
         self.broker = Broker(settings, self._driver, self._pool, node, self._cpu.threads)
         self._desk = LeaseDesk(self.broker, settings)
+        self._publication = Publication(settings, self.broker.targets)
+        self._reloading = asyncio.Lock()
         self._endpoints: list[Endpoint] = []
         self._tasks: list[asyncio.Task[None]] = []
 
@@ -101,6 +103,7 @@ class Daemon:
         return {
             "memory_bytes": self._memory.limit_bytes,
             "threads": self._cpu.threads,
+            "shared": f"{settings.state_dir}/compiled",
             "shots_max": settings.shots_max,
             "reading": {
                 "max_bytes": settings.payload_max,
@@ -118,6 +121,7 @@ class Daemon:
         loop = asyncio.get_running_loop()
         for number in (signal.SIGTERM, signal.SIGINT):
             loop.add_signal_handler(number, self._stopping.set)
+        loop.add_signal_handler(signal.SIGHUP, self._reload_later)
         try:
             await self._start()
             notify_systemd("READY=1")
@@ -129,8 +133,7 @@ class Daemon:
     async def _start(self) -> None:
         self._pool.start()
         await self.broker.load_targets()
-        for problem in nodes.check(self._settings.nodes, self.broker.targets):
-            log.warning("device node %s: its containers will not start", problem)
+        self._grant_nodes(self._settings)
         recovered = events.BrokerRestarted(
             leases=tuple(self._store.open_leases()),
             jobs=tuple(self._store.live_jobs()),
@@ -139,13 +142,13 @@ class Daemon:
         self._driver.handle(recovered)
         self._desk.recover()
         self._listen()
-        self._write_devices()
-        self._describe()
+        self._publication.publish()
         loop = asyncio.get_running_loop()
         self._tasks = [
             loop.create_task(self._desk.sweep()),
             loop.create_task(self._checkpoint()),
             loop.create_task(self._prune()),
+            loop.create_task(self._refresh()),
         ]
         # What exists by now stays; new garbage is looked for less often than after 700 objects.
         gc.collect()
@@ -169,7 +172,9 @@ class Daemon:
             mode=0o660 if group else 0o600,
             group=group,
             admit=self._admit_host,
-            operations=Operations(self.broker, self._desk, self._status, self._stopping.set),
+            operations=Operations(
+                self.broker, self._desk, self._status, self._stopping.set, self.reload
+            ),
             bounds=limits,
         )
         self._endpoints = [device, host]
@@ -217,21 +222,84 @@ class Daemon:
             "backends": [target.summary() for target in self.broker.targets.values()],
         }
 
-    def _describe(self) -> None:
-        """Tell engines of the devices; without it containers get none, but host users go on."""
-        try:
-            log.info("devices described in %s", cdi.publish(self._settings, self.broker.targets))
-        except QuantainerError as error:
-            log.warning("engines know no quantum device: %s", error)
+    # What changes while it runs
 
-    def _write_devices(self) -> None:
-        """Write what containers see in /dev/quantum/devices.json: whole or not at all."""
-        facts = [target.summary() for target in self.broker.targets.values()]
-        path = self._runtime / "dev" / "devices.json"
-        partial = path.with_suffix(".json.new")
-        partial.write_text(json.dumps({"version": 1, "devices": facts}, indent=1) + "\n")
-        partial.chmod(0o644)
-        partial.replace(path)
+    def _grant_nodes(self, settings: Settings) -> list[str]:
+        missing = [
+            f"device node {problem}: its containers will not start"
+            for problem in self._publication.grant(settings)
+        ]
+        for problem in missing:
+            log.warning("%s", problem)
+        return missing
+
+    def _reload_later(self) -> None:
+        """Reload at SIGHUP; a fault in it is logged and changes nothing."""
+        task = asyncio.get_running_loop().create_task(self._try_reload())
+        self._tasks.append(task)
+        task.add_done_callback(self._tasks.remove)
+
+    async def _try_reload(self) -> None:
+        try:
+            await self.reload()
+        except QuantainerError as error:
+            log.error("not reloaded: %s", error)  # noqa: TRY400
+
+    async def reload(self) -> dict[str, Any]:
+        """Look again at configuration and backends, and tell engines and containers of them.
+
+        Backends come and go with the packages that are installed; of the settings, ``nodes`` takes
+        effect. Jobs that run are not disturbed.
+
+        Raises:
+            QuantainerError: If the configuration is wrong or no worker starts; then all stays.
+        """
+        async with self._reloading:
+            read = configuration.load().values
+            self._pool.renew()
+            await self.broker.load_targets()
+            warnings = [*self._regrant(read), *self._ignored(read)]
+            path = self._publication.publish()
+            names = sorted(self.broker.targets)
+            log.info("reloaded: %d backends", len(names))
+            return {
+                "backends": names,
+                "specification": None if path is None else str(path),
+                "warnings": warnings,
+            }
+
+    def _regrant(self, read: Settings) -> list[str]:
+        """Grant the nodes that are configured now; if they cannot be, those of before stay."""
+        settings = self._settings.model_copy(update={"nodes": read.nodes})
+        try:
+            missing = self._grant_nodes(settings)
+        except QuantainerError as error:
+            log.warning("%s", error)
+            return [f"{error} The nodes stay as they were."]
+        self._settings = settings
+        return missing
+
+    def _ignored(self, read: Settings) -> list[str]:
+        """Return a warning for each setting that was changed but needs a new start."""
+        flags = {key for key, source in self._resolved.sources.items() if source == "flag"}
+        changed = [
+            key
+            for key, value in read.model_dump().items()
+            if key not in flags | {"nodes"} and value != getattr(self._settings, key)
+        ]
+        said = [f"setting {key} has changed: restart the broker for it" for key in changed]
+        for text in said:
+            log.warning("%s", text)
+        return said
+
+    async def _refresh(self) -> None:
+        """Follow device nodes that come and go."""
+        while True:
+            await asyncio.sleep(_REFRESH_SECONDS)
+            try:
+                self._publication.refresh()
+            except (OSError, QuantainerError) as error:
+                log.warning("%s", error)
 
     async def _checkpoint(self) -> None:
         """Move the store's log into its database, off the loop."""
@@ -274,57 +342,6 @@ def _warn(cpu: CpuGrant, memory: MemoryGrant) -> None:
         log.warning("hardly any memory is left for jobs: raise the limit of this node")
     for warning in cpu.warnings:
         log.warning("%s", warning)
-
-
-def _make_runtime(runtime: Path) -> None:
-    """Make the runtime directory, and refuse one that another user could have planted.
-
-    Raises:
-        QuantainerError: ``invalid_option``.
-    """
-    with _as_refusal(runtime, "runtime_dir"):
-        runtime.mkdir(mode=0o755, parents=True, exist_ok=True)
-        status = runtime.lstat()
-        if not stat.S_ISDIR(status.st_mode) or status.st_uid not in (0, os.geteuid()):
-            raise QuantainerError(
-                "invalid_option",
-                f"{runtime} belongs to another user.",
-                hint="Set runtime_dir to a directory of your own.",
-            )
-        if status.st_uid == os.geteuid():
-            runtime.chmod(0o755)
-        (runtime / "dev").mkdir(mode=0o755, exist_ok=True)
-        (runtime / "dev").chmod(0o755)
-
-
-@contextlib.contextmanager
-def _as_refusal(path: Path, setting: str) -> Iterator[None]:
-    try:
-        yield
-    except OSError as error:
-        raise QuantainerError(
-            "invalid_option",
-            f"{error.filename or path}: {error.strerror}.",
-            hint=f"Set {setting} to a directory that this user can write.",
-        ) from None
-
-
-def _refuse_second(path: Path) -> None:
-    """Refuse to take the sockets of a broker that runs.
-
-    Raises:
-        QuantainerError: ``invalid_option``.
-    """
-    with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as probe:
-        try:
-            probe.connect(str(path))
-        except OSError:
-            return
-    raise QuantainerError(
-        "invalid_option",
-        f"A broker answers on {path} already.",
-        hint="Stop it with 'quantainer down', or set runtime_dir to another directory.",
-    )
 
 
 def notify_systemd(state: str) -> None:

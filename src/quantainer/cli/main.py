@@ -32,6 +32,7 @@ COMMANDS: dict[str, str] = {
     "run": "Run a container with a quantum device.",
     "up": "Start the broker.",
     "down": "Stop the broker.",
+    "reload": "Look again at backends and device nodes.",
     "status": "Show the broker, its limits and its settings.",
     "devices": "List the backends this node offers.",
     "submit": "Run a circuit file on this node.",

@@ -27,6 +27,7 @@ class Operations:
         desk: Opens and closes leases; ``None`` on the device socket, where nobody may.
         node_status: Adds to ``status`` what only the daemon knows.
         shut_down: Ends the daemon.
+        reload: Has the daemon look again at its backends and nodes; returns what it found.
     """
 
     def __init__(
@@ -35,11 +36,13 @@ class Operations:
         desk: LeaseDesk | None = None,
         node_status: Callable[[], dict[str, Any]] = dict,
         shut_down: Callable[[], None] | None = None,
+        reload: Callable[[], Awaitable[dict[str, Any]]] | None = None,
     ) -> None:
         self._broker = broker
         self._desk = desk
         self._node_status = node_status
         self._shut_down = shut_down
+        self._reload_daemon = reload
         self._table: dict[str, Operation] = {
             "hello": self._hello,
             "backends": self._backends,
@@ -58,6 +61,7 @@ class Operations:
                 "lease.list": self._lease_list,
                 "lease.pause": self._lease_pause,
                 "lease.unpause": self._lease_unpause,
+                "reload": self._reload,
                 "shutdown": self._shutdown,
             }
 
@@ -175,6 +179,12 @@ class Operations:
         desk = self._operated(session)
         self._broker.container_unpaused(desk.find(parse(requests.LeaseRequest, message)).id)
         return Reply({})
+
+    async def _reload(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
+        del fd
+        self._operated(session)
+        parse(requests.PlainRequest, message)
+        return Reply({} if self._reload_daemon is None else await self._reload_daemon())
 
     def _shutdown(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
         del fd
