@@ -7,7 +7,7 @@ from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
 
-from quantainer.broker.encoding import encode
+from quantainer.broker.encoding import decode, encode, encode_plain
 from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Anchor, Lease, LeaseLimits, LeaseState
 
@@ -37,7 +37,7 @@ def job_values(job: Job) -> dict[str, Any]:
         "tenant": job.tenant,
         "backend": job.backend,
         "shots": job.shots,
-        "request": encode(job.request),
+        "request": encode_plain(job.request).decode(),
         "payload_digest": job.payload_digest,
         "priority": job.priority,
         "timeout": job.timeout,
@@ -50,7 +50,7 @@ def job_from(row: Mapping[str, Any]) -> Job:
     """Return the job of a row."""
     fields = {name: value for name, value in row.items() if name != "sequence"}
     fields["state"] = JobState(row["state"])
-    fields["request"] = json.loads(row["request"])
+    fields["request"] = decode(row["request"])
     fields["result_kept"] = bool(row["result_kept"])
     fields["error"] = None if row["error"] is None else json.loads(row["error"])
     return Job(**fields)
