@@ -143,7 +143,7 @@ def test_too_wide_is_refused_before_anything_starts(
         run(devices["fake_lima"], ghz(6), limits)
     error = refused.value
     assert (error.code, error.limit, error.needed) == ("too_many_qubits", 5, 6)
-    with pytest.raises(QuantainerError, match="dead: \\[85\\]"):
+    with pytest.raises(QuantainerError, match="dead: 85"):
         run(devices["fake_nighthawk"], ghz(120), limits)
 
 
@@ -154,7 +154,7 @@ def test_what_the_device_cannot_do_is_refused(devices: dict[str, Any], limits: L
     with feed_forward.if_test((feed_forward.clbits[0], 1)):
         feed_forward.x(1)
     feed_forward.measure(1, 1)
-    with pytest.raises(QuantainerError, match="cannot act on measured values"):
+    with pytest.raises(QuantainerError, match="cannot do operations that depend on measured values"):
         run(devices["fake_athens"], feed_forward, limits)
     result = run(devices["fake_fez"], feed_forward, limits, shots=1000)
     equal = sum(memory in (0, 3) for memory in memories(result, 2))

@@ -218,6 +218,73 @@ def test_the_shelf_is_bounded(tmp_path: Path) -> None:
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 12_000
 
 
+# --- Steady ---------------------------------------------------------------------------------------
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@given(data=st.data())
+@settings(max_examples=15, deadline=None)
+def test_a_steady_cache_has_no_history(data, level, tmp_path_factory) -> None:
+    """Whatever came before, here or in another process: the same circuit, and the right one."""
+    operations, qubits = data.draw(flat_circuits(size=6))
+    slots = sum(len(angles) for _, _, angles in operations)
+    shelf = tmp_path_factory.mktemp("shelf")
+    caches = [CompileCache(directory=shelf, steady=True) for _ in range(2)]
+    special = st.sampled_from([0.0, math.pi, -math.pi / 2, math.pi / 4]) | st.floats(-7, 7)
+    for turn in range(4):
+        angles = data.draw(st.lists(special, min_size=slots, max_size=slots))
+        source = flat(_with_angles(operations, angles), qubits).encode()
+        found = _compile(caches[turn % 2], source, level=level)
+        alone = _compile(CompileCache(steady=True), source, level=level)
+        assert encode(found.program) == encode(alone.program)
+        assert found.final_layout == alone.final_layout
+        assert same_up_to_phase(unitary_of(found, qubits), Operator(read(source).program).data)
+
+
+def test_what_only_a_plan_looked_at_is_a_miss_for_the_first_that_runs_it(tmp_path: Path) -> None:
+    planner, runner = (CompileCache(directory=tmp_path, steady=True) for _ in range(2))
+    circuit = read(_rotations(0.1))
+    facts = measure(circuit)
+    assert planner.compile(circuit, facts, LINE, planning=True).cache == "miss"
+    assert planner.compile(circuit, facts, LINE, planning=True).cache == "hit"
+    assert [runner.compile(circuit, facts, LINE).cache for _ in range(2)] == ["miss", "hit"]
+    assert planner.compile(circuit, facts, LINE).cache == "hit"
+
+
+def test_special_angles_are_made_use_of() -> None:
+    cache = CompileCache(steady=True)
+    assert _compile(cache, _rotations(0.0, 0.0)).program.depth() == 0
+    assert _compile(cache, _rotations(0.3, 0.4)).program.depth() > 0
+    assert _compile(cache, _rotations(0.0, 0.0)).program.depth() == 0
+
+
+def _steps(program: QuantumCircuit) -> list[tuple[str, list[int]]]:
+    return [(s.name, [program.find_bit(bit).index for bit in s.qubits]) for s in program.data]
+
+
+def test_circuits_without_template_are_shared_too(tmp_path: Path) -> None:
+    circuit = Flat(2, 1).rx(0.1, 0).measure(0, 0).rx(0.2, 1, condition=([0], 1)).encode()
+    first, second = (
+        _compile(CompileCache(directory=tmp_path, steady=True), circuit) for _ in range(2)
+    )
+    assert (first.cache, second.cache) == ("miss", "hit")
+    assert _steps(first.program) == _steps(second.program)
+    assert first.initial_layout == second.initial_layout
+
+
+def test_metadata_of_the_source_stay_with_it_and_with_nobody_else() -> None:
+    texts = [f"OPENQASM 3.0;\npragma {name}\nqubit[2] q; U(0.1, 0.2, 0.3) q[0];\n"
+             for name in ("mine", "yours")]  # fmt: skip
+    for cache in (CompileCache(), CompileCache(steady=True)):
+        for text, name in zip([*texts, texts[0]], ("mine", "yours", "mine"), strict=True):
+            circuit = read(text.encode())
+            compiled = cache.compile(circuit, measure(circuit), LINE)
+            assert compiled.program.metadata["pragmas"] == [(2, name)]
+
+
+# --------------------------------------------------------------------------------------------------
+
+
 def test_feedback_is_found_again_only_as_it_was() -> None:
     def teleported(angle: float) -> bytes:
         circuit = Flat(2, 1).rx(angle, 0).measure(0, 0).rx(angle, 1, condition=([0], 1))

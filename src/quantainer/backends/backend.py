@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass, field
+from pathlib import Path
 from typing import TYPE_CHECKING, Any, Protocol
 
 if TYPE_CHECKING:
@@ -19,10 +20,16 @@ __all__ = ["Backend", "Limits", "Options", "Plan", "Pub", "PubResult"]
 
 @dataclass(frozen=True, slots=True)
 class Limits:
-    """What this node may spend on one job: read once from cgroup and machine by the broker."""
+    """What this node may spend on one job: read once from cgroup and machine by the broker.
+
+    Attributes:
+        shared: Folder in which the workers of a node share what they compiled; ``None``: each has
+            its own.
+    """
 
     memory_bytes: int
     threads: int
+    shared: Path | None = None
 
 
 @dataclass(frozen=True, slots=True)

@@ -16,6 +16,7 @@ from quantainer.backends.simulators.aer import run_circuit
 from quantainer.backends.simulators.shots import from_counts
 from quantainer.backends.simulators.simulator import Method, Precision
 from quantainer.backends.snapshot import Snapshot
+from quantainer.circuits.circuit import Circuit
 from quantainer.core.seed import derive, member
 from quantainer_client.errors import QuantainerError
 
@@ -144,7 +145,7 @@ class Emulation:
         plan: Plan,
         threads: int,
         snapshot: Snapshot,
-        compile_: Callable[[QuantumCircuit], Compiled],
+        compile_: Callable[[Circuit], Compiled],
         noise: Callable[[tuple[int, ...]], NoiseModel],
     ) -> None:
         self._pub = pub
@@ -195,10 +196,14 @@ class Emulation:
         circuit = bare(self._pub.circuit.program)
         for name, qubit in group.rotations():
             getattr(circuit, name)(qubit)
-        register = ClassicalRegister(len(group.axes))
+        # A name of its own would make it another circuit each time to the compile cache.
+        name = "basis"
+        while any(register.name == name for register in circuit.cregs):
+            name += "_"
+        register = ClassicalRegister(len(group.axes), name)
         circuit.add_register(register)
         circuit.measure(group.qubits, register)
-        return self._compile(circuit)
+        return self._compile(Circuit(circuit, self._pub.circuit.format))
 
     def _weigher(self, row: int) -> Any:
         def weigh(group: Group) -> NDArray[np.float64]:

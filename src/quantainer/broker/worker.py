@@ -18,6 +18,7 @@ import sys
 import traceback
 from collections.abc import Iterator
 from dataclasses import asdict
+from pathlib import Path
 from typing import Any
 
 from quantainer.backends.backend import Backend, Limits, PubResult
@@ -52,7 +53,10 @@ class Worker:
 
     def __init__(self, connection: socket.socket, setup: dict[str, Any]) -> None:
         self._connection = connection
-        self._limits = Limits(setup["memory_bytes"], setup["threads"])
+        shared = setup.get("shared")
+        self._limits = Limits(
+            setup["memory_bytes"], setup["threads"], None if shared is None else Path(shared)
+        )
         self._backends: dict[str, Backend] = load_backends(self._limits)
         reading = ReadOptions(**setup["reading"])
         self._workload = Workload(self._backends, self._limits, reading, setup["shots_max"])

@@ -4,6 +4,9 @@ The first circuit of a structure is compiled as it is, with all that its angles 
 structure comes again with other angles it is compiled once more for any angles, and from then on
 new angles cost microseconds. At levels 2 and 3, where the point is to use what the angles allow,
 only equal circuits are found again, and circuits with free parameters.
+
+A *steady* cache compiles a structure for any angles when it first comes: twice the work, but what a
+circuit becomes does not depend on others that came before. Jobs with a seed need that.
 """
 
 from __future__ import annotations
@@ -15,18 +18,20 @@ from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
+import numpy as np
+
 from quantainer.circuits.columnar import build
 from quantainer.circuits.compile import DEFAULT_SEED, Compiled, check_for, compile_program
+from quantainer.circuits.exact import Exact
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.shelf import Shelf
-from quantainer.circuits.structure import Place, angles_of, structure_of
+from quantainer.circuits.structure import Place, angles_of, special, structure_of
 from quantainer.circuits.target import digest_of
 from quantainer.circuits.template import Template, make_template
 from quantainer_client.columnar import decode
 from quantainer_client.qiskit.encode import encode
 
 if TYPE_CHECKING:
-    import numpy as np
     from numpy.typing import NDArray
     from qiskit import QuantumCircuit
 
@@ -55,27 +60,45 @@ class Statistics:
 
 @dataclass(slots=True)
 class _Entry:
-    """What is known of one structure on one target."""
+    """What is known of one structure on one target; ``unused``: maybe nobody ran with it yet."""
 
     template: Template | None = None
     has_no_template: bool = False
     exact: dict[bytes, Compiled] = field(default_factory=dict)
     size: int = _ENTRY_BYTES
+    unused: bool = False
+
+
+@dataclass(frozen=True, slots=True)
+class _Job:
+    """What is to be compiled."""
+
+    circuit: Circuit
+    facts: Facts
+    target: TargetFacts
+    level: int
+    seed: int
+    planning: bool
 
 
 class CompileCache:
     """Compiled circuits, bounded in bytes; the least recently used go first.
 
-    Not safe to share between threads. Processes share templates through ``directory``.
+    Not safe to share between threads. Processes share what they compile through ``directory``.
 
     Args:
         max_bytes: Bound of what this process keeps, and of the directory.
-        directory: Where the templates of all workers of a node lie.
+        directory: Where the compiled circuits of all workers of a node lie.
+        steady: What a circuit becomes depends on the circuit alone, never on what was compiled
+            before: angles are lifted out at once, but for those that a compiler makes use of.
     """
 
-    def __init__(self, max_bytes: int = 64 << 20, directory: Path | None = None) -> None:
+    def __init__(
+        self, max_bytes: int = 64 << 20, directory: Path | None = None, *, steady: bool = False
+    ) -> None:
         self._max_bytes = max_bytes
         self._shelf = None if directory is None else Shelf(directory, max_bytes)
+        self._steady = steady
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._targets: dict[str, str] = {}
         self.statistics = Statistics()
@@ -87,8 +110,18 @@ class CompileCache:
         target: TargetFacts,
         level: int = 1,
         seed: int = DEFAULT_SEED,
+        *,
+        planning: bool = False,
     ) -> Compiled:
         """Compile a circuit, or find it compiled; ``cache`` of the result says which.
+
+        Args:
+            circuit: From :func:`quantainer.circuits.read`.
+            facts: From :func:`quantainer.circuits.measure`.
+            target: What to compile for.
+            level: 0 to 3.
+            seed: For the heuristics of layout and routing.
+            planning: It is not run yet: the first that runs it is the miss.
 
         Raises:
             QuantainerError: As :func:`quantainer.circuits.compile.compile_for`.
@@ -97,25 +130,27 @@ class CompileCache:
         data, kind = circuit.columnar, "columnar"
         if data is None:
             data, kind = encode(circuit.program)
+        job = _Job(circuit, facts, target, level, seed, planning)
         if kind != "columnar":
             key = (blake2b(data, digest_size=16).digest(), digest_of(target), level, seed)
-            check_for(circuit, facts, target, level)
-            return self._exact(key, b"", circuit, target)
-        structure, place = structure_of(data)
-        key = (structure, digest_of(target), level, seed)
+            found = self._exact(key, b"", job)
+        else:
+            found = self._compile_columnar(data, job)
+        return replace(found, metadata=circuit.program.metadata or {})
+
+    def _compile_columnar(self, data: bytes, job: _Job) -> Compiled:
+        key, place, angles, fixed = self._sought(data, job.target, job.level, job.seed)
         entry = self._get(key)
-        angles = angles_of(data, place)
         if entry is not None and entry.template is not None:
-            self.statistics.hits += 1
-            return _instance(entry.template, angles, place, "hit")
-        check_for(circuit, facts, target, level)
-        if self._wants_template(entry, place, angles.tobytes(), level):
-            template = make_template(decode(data), target, level, seed)
-            self._keep_template(key, entry or _Entry(), template)
+            return _instance(entry.template, angles, place, self._state(key, entry, job))
+        check_for(job.circuit, job.facts, job.target, job.level)
+        if self._wants_template(entry, place, angles, fixed, job.level):
+            template = make_template(decode(data), job.target, job.level, job.seed, fixed)
+            self._keep_template(key, entry or _Entry(), template, job)
             if template is not None:
                 self.statistics.misses += 1
                 return _instance(template, angles, place, "miss")
-        return self._exact(key, angles.tobytes(), circuit, target)
+        return self._exact(key, angles.tobytes(), job)
 
     def find(
         self, data: bytes, target: TargetFacts, level: int = 1, seed: int = DEFAULT_SEED
@@ -128,12 +163,12 @@ class CompileCache:
         Raises:
             QuantainerError: ``invalid_circuit`` for angles that are not finite.
         """
-        structure, place = structure_of(data)
-        entry = self._get((structure, digest_of(target), level, seed))
+        key, place, angles, _ = self._sought(data, target, level, seed)
+        entry = self._get(key)
         if entry is None or entry.template is None:
             return None
         self.statistics.hits += 1
-        return _instance(entry.template, angles_of(data, place), place, "hit")
+        return _instance(entry.template, angles, place, "hit")
 
     def angles(
         self,
@@ -148,11 +183,11 @@ class CompileCache:
         Columns of ``values`` are the free parameters, sorted by name. ``None`` if the structure was
         not compiled for any angles yet, or has no free parameters.
         """
-        structure, place = structure_of(data)
-        entry = self._get((structure, digest_of(target), level, seed))
+        key, place, angles, _ = self._sought(data, target, level, seed)
+        entry = self._get(key)
         if entry is None or entry.template is None or place.symbols is None:
             return None
-        return entry.template.angles(place.symbols.sources(angles_of(data, place), values))
+        return entry.template.angles(place.symbols.sources(angles, values))
 
     def forget(self, target: str) -> None:
         """Drop all that was compiled for the target of that name."""
@@ -164,51 +199,107 @@ class CompileCache:
         if self._shelf is not None:
             self._shelf.forget(digest)
 
+    def _sought(
+        self, data: bytes, target: TargetFacts, level: int, seed: int
+    ) -> tuple[Key, Place, NDArray[np.float64], NDArray[np.bool_] | None]:
+        """Return where to look for a circuit, its angles, and which are part of the structure."""
+        structure, place = structure_of(data)
+        angles = angles_of(data, place)
+        fixed = self._fixed(angles, place, level) if self._steady else None
+        if fixed is not None:
+            digest = blake2b(structure, digest_size=16)
+            digest.update(np.packbits(fixed).tobytes())
+            digest.update(angles[fixed].tobytes())
+            structure = digest.digest()
+        return (structure, digest_of(target), level, seed), place, angles, fixed
+
+    def _fixed(
+        self, angles: NDArray[np.float64], place: Place, level: int
+    ) -> NDArray[np.bool_] | None:
+        if place.feedback or not place.liftable:
+            return np.ones(len(angles), dtype=bool)
+        if level in _STRUCTURAL_LEVELS:
+            return special(angles, place)
+        fixed = np.ones(len(angles), dtype=bool)
+        if place.symbols is not None:
+            fixed[list(place.symbols.constants)] = False
+        return fixed
+
     def _wants_template(
-        self, entry: _Entry | None, place: Place, angles: bytes, level: int
+        self,
+        entry: _Entry | None,
+        place: Place,
+        angles: NDArray[np.float64],
+        fixed: NDArray[np.bool_] | None,
+        level: int,
     ) -> bool:
-        if not place.liftable or not angles:
+        if not place.liftable or not len(angles) or (fixed is not None and fixed.all()):
             return False
         if entry is not None and entry.has_no_template:
             return False
-        if place.symbols is not None:
+        if place.symbols is not None or fixed is not None:
             return True
         # With numbers only: once the structure comes again, and with other numbers.
-        again = entry is not None and _short(angles) not in entry.exact
+        again = entry is not None and _short(angles.tobytes()) not in entry.exact
         return again and level in _STRUCTURAL_LEVELS
 
-    def _keep_template(self, key: Key, entry: _Entry, template: Template | None) -> None:
+    def _keep_template(self, key: Key, entry: _Entry, template: Template | None, job: _Job) -> None:
         if template is None:
             entry.has_no_template = True
         else:
-            entry = _Entry(template, size=_ENTRY_BYTES + template.size)
-            if self._shelf is not None:
-                self._shelf.write(key[0], key[1], key[2:], template)
+            entry = _Entry(template, size=_ENTRY_BYTES + template.size, unused=job.planning)
+            self._share(key, template, job)
         self._put(key, entry)
 
-    def _exact(self, key: Key, angles: bytes, circuit: Circuit, target: TargetFacts) -> Compiled:
+    def _exact(self, key: Key, angles: bytes, job: _Job) -> Compiled:
         """Find or compile a circuit with just these angles."""
+        if self._steady and angles:
+            key = (_short(key[0] + angles), *key[1:])
+            angles = b""
         entry = self._get(key) or _Entry()
         found = entry.exact.get(_short(angles))
         if found is not None:
-            self.statistics.hits += 1
-            return replace(found, cache="hit")
-        compiled = compile_program(circuit.program, target, key[2], key[3])
+            return replace(found, cache=self._state(key, entry, job))
+        check_for(job.circuit, job.facts, job.target, job.level)
+        compiled = compile_program(job.circuit.program, job.target, key[2], key[3])
         self.statistics.misses += 1
         size = _ENTRY_BYTES + _OPERATION_BYTES * len(compiled.program.data)
         exact = {**entry.exact, _short(angles): compiled}
-        self._put(key, replace(entry, exact=exact, size=entry.size + size))
+        self._put(key, replace(entry, exact=exact, size=entry.size + size, unused=job.planning))
+        if self._steady:
+            self._share(key, Exact.of(compiled), job)
         return replace(compiled, cache="miss")
+
+    def _state(self, key: Key, entry: _Entry, job: _Job) -> Literal["hit", "miss"]:
+        """Tell whether anybody ran with what was found: if not, this one had it compiled."""
+        first = not job.planning and entry.unused
+        if first:
+            entry.unused = False
+            if self._shelf is not None:
+                first = self._shelf.take(key[0], key[1], key[2:])
+        if first:
+            self.statistics.misses += 1
+            return "miss"
+        self.statistics.hits += 1
+        return "hit"
+
+    def _share(self, key: Key, made: Template | Exact, job: _Job) -> None:
+        if self._shelf is not None:
+            self._shelf.write(key[0], key[1], key[2:], made, used=not job.planning)
 
     def _get(self, key: Key) -> _Entry | None:
         entry = self._entries.get(key)
         if entry is not None:
             self._entries.move_to_end(key)
             return entry
-        template = None if self._shelf is None else self._shelf.read(key[0], key[1], key[2:])
-        if template is None:
+        found = None if self._shelf is None else self._shelf.read(key[0], key[1], key[2:])
+        if found is None:
             return None
-        entry = _Entry(template, size=_ENTRY_BYTES + template.size)
+        entry = _Entry(size=_ENTRY_BYTES + found.size, unused=True)
+        if isinstance(found, Exact):
+            entry.exact[_short(b"")] = found.compiled
+        else:
+            entry.template = found
         self._put(key, entry)
         return entry
 

@@ -49,6 +49,7 @@ class Compiled:
         level: Optimisation level, 0 to 3.
         cache: Whether it came out of the compile cache.
         angles: All angles in the order of the operations, where they are known without the program.
+        metadata: What the source's metadata say and is still true; ``None``: the program's own.
     """
 
     made: QuantumCircuit | Callable[[], QuantumCircuit]
@@ -58,12 +59,16 @@ class Compiled:
     level: int
     cache: Literal["hit", "miss", "off"] = "off"
     angles: NDArray[np.float64] | None = None
+    metadata: dict[str, Any] | None = None
 
     @property
     def program(self) -> QuantumCircuit:
         """Operations on physical qubits, as wide as the target; made when first asked for."""
         if not isinstance(self.made, QuantumCircuit):
             self.made = self.made()
+        if self.metadata is not None and self.metadata != self.made.metadata:
+            self.made = self.made.copy()  # others may hold it too
+            self.made.metadata = self.metadata
         return self.made
 
 
@@ -203,6 +208,7 @@ def _without_idle(program: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
     kept = [index for index, bit in enumerate(program.qubits) if bit in active]
     narrow = QuantumCircuit([program.qubits[index] for index in kept], program.clbits)
     narrow.global_phase = program.global_phase
+    narrow.name, narrow.metadata = program.name, program.metadata
     for register in program.cregs:
         narrow.add_register(register)
     for instruction in program._data:
@@ -216,7 +222,12 @@ def _without_idle(program: QuantumCircuit) -> tuple[QuantumCircuit, list[int]]:
 
 def _widened(program: QuantumCircuit, device: Device, qubits: int) -> QuantumCircuit:
     """Return the program on the physical qubits, dead ones included but untouched."""
-    wide = QuantumCircuit(qubits, global_phase=program.global_phase, name=program.name)
+    wide = QuantumCircuit(
+        qubits,
+        global_phase=program.global_phase,
+        name=program.name,
+        metadata=program.metadata,
+    )
     wide.add_bits(program.clbits)
     for register in program.cregs:
         wide.add_register(register)

@@ -1,7 +1,8 @@
-"""Shelf: compiled templates in a directory, shared by the workers of a node.
+"""Shelf: compiled circuits in a directory, shared by the workers of a node.
 
-A file holds one template and is written by rename, so that a reader sees all of it or nothing. The
-directory belongs to the broker's user alone; files hold numbers and names, never code.
+A file holds one template, or one circuit that has none, and is written by rename, so that a reader
+sees all of it or nothing. The directory belongs to the broker's user alone; files hold numbers and
+names, never code. What no job ran with yet has an empty file beside it, which the first takes away.
 """
 
 from __future__ import annotations
@@ -12,25 +13,32 @@ from contextlib import suppress
 from hashlib import blake2b
 from pathlib import Path
 
+from quantainer.circuits.exact import Exact
 from quantainer.circuits.template import Template
 
 __all__ = ["Shelf"]
 
 _SUFFIX = ".template"
+_UNUSED = ".unused"
 
 
 class Shelf:
-    """A bounded directory of templates; the least recently used go first."""
+    """A bounded directory of compiled circuits; the least recently used go first."""
 
     def __init__(self, directory: Path, max_bytes: int) -> None:
-        directory.mkdir(mode=0o700, parents=True, exist_ok=True)
+        with suppress(OSError):  # then nothing is shared
+            directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory, self._max_bytes = directory, max_bytes
 
-    def read(self, structure: bytes, target: str, options: tuple[int, ...]) -> Template | None:
-        """Return a template, or ``None`` if there is none that can be read."""
+    def read(
+        self, structure: bytes, target: str, options: tuple[int, ...]
+    ) -> Template | Exact | None:
+        """Return what was compiled, or ``None`` if there is nothing that can be read."""
         path = self._path(structure, target, options)
         try:
-            template = Template.from_bytes(path.read_bytes())
+            data = path.read_bytes()
+            kind = Exact if data.startswith(Exact.MAGIC) else Template
+            found: Template | Exact = kind.from_bytes(data)
         except FileNotFoundError:
             return None
         except Exception:  # cut off by a full disk, or of another version
@@ -39,23 +47,39 @@ class Shelf:
             return None
         with suppress(OSError):
             os.utime(path)
-        return template
+        return found
 
     def write(
-        self, structure: bytes, target: str, options: tuple[int, ...], template: Template
+        self,
+        structure: bytes,
+        target: str,
+        options: tuple[int, ...],
+        made: Template | Exact,
+        *,
+        used: bool = True,
     ) -> None:
-        """Keep a template; a directory that cannot be written is no fault of the circuit."""
+        """Keep what was compiled; a directory that cannot be written is no fault of the circuit."""
         path = self._path(structure, target, options)
         with suppress(OSError):
             handle, temporary = tempfile.mkstemp(dir=self._directory, suffix=".part")
             with os.fdopen(handle, "wb") as file:
-                file.write(template.to_bytes())
+                file.write(made.to_bytes())
+            if not used:
+                path.with_suffix(_UNUSED).touch(mode=0o600)
             Path(temporary).replace(path)
             self._make_room()
 
+    def take(self, structure: bytes, target: str, options: tuple[int, ...]) -> bool:
+        """Tell whether nobody used it before; from now on somebody has."""
+        try:
+            self._path(structure, target, options).with_suffix(_UNUSED).unlink()
+        except OSError:
+            return False
+        return True
+
     def forget(self, target: str) -> None:
-        """Drop all templates for a target of that digest."""
-        for path in self._directory.glob(f"{target}-*{_SUFFIX}"):
+        """Drop all that was compiled for a target of that digest."""
+        for path in self._directory.glob(f"{target}-*"):
             path.unlink(missing_ok=True)
 
     def _path(self, structure: bytes, target: str, options: tuple[int, ...]) -> Path:
@@ -73,4 +97,5 @@ class Shelf:
             if total <= self._max_bytes:
                 return
             path.unlink(missing_ok=True)
+            path.with_suffix(_UNUSED).unlink(missing_ok=True)
             total -= size

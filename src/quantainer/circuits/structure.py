@@ -19,10 +19,11 @@ from numpy.typing import NDArray
 
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["Place", "Symbols", "angles_of", "structure_of"]
+__all__ = ["Place", "Symbols", "angles_of", "special", "structure_of"]
 
 _FIXED = struct.Struct("<4sB3xI")
 _KEPT = 4096
+_EIGHTH = 1e-9
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,6 +73,7 @@ class Place:
     start: int
     end: int
     liftable: bool
+    feedback: bool
     symbols: Symbols | None
 
 
@@ -125,12 +127,23 @@ def angles_of(data: bytes, place: Place) -> NDArray[np.float64]:
     return filled
 
 
+def special(angles: NDArray[np.float64], place: Place) -> NDArray[np.bool_]:
+    """Return which angles are numbers that a compiler makes use of: multiples of an eighth turn."""
+    eighths = angles * (4 / np.pi)
+    found: NDArray[np.bool_] = np.abs(eighths - np.rint(eighths)) < _EIGHTH
+    if place.symbols is not None:
+        found[list(place.symbols.constants)] = False
+    return found
+
+
 def _place(header: dict[str, Any], end: int) -> Place:
     ops, operands, params = header["ops"], header["operands"], header["params"]
     start = _padded(_padded(_padded(end) + 2 * ops) + 4 * operands)
     # The elements of a matrix are no angles: then all numbers count as structure.
     liftable = all(entry[0] != "unitary" for entry in header["gates"])
-    return Place(start, start + 8 * params, liftable, _symbols(header.get("symbols") or []))
+    feedback = bool(header.get("conditions"))
+    symbols = _symbols(header.get("symbols") or [])
+    return Place(start, start + 8 * params, liftable, feedback, symbols)
 
 
 def _symbols(entries: list[Any]) -> Symbols | None:

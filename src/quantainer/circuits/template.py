@@ -151,12 +151,25 @@ _KINDS: tuple[Any, ...] = (
 )
 
 
-def make_template(columns: Columns, target: TargetFacts, level: int, seed: int) -> Template | None:
+def make_template(
+    columns: Columns,
+    target: TargetFacts,
+    level: int,
+    seed: int,
+    fixed: NDArray[np.bool_] | None = None,
+) -> Template | None:
     """Compile a structure for any angles; ``None`` if the result cannot be a template.
 
     That is so where the compiled circuit has feedback, or an angle that is not affine.
+
+    Args:
+        columns: The circuit.
+        target: What to compile for.
+        level: Optimisation level.
+        seed: For layout and routing.
+        fixed: Which angles are numbers of the structure, and stay what they are.
     """
-    program = build(_symbolic(columns), "", ReadOptions()).program
+    program = build(_symbolic(columns, fixed), "", ReadOptions()).program
     compiled = compile_program(program, target, level, seed)
     merged = _merge_rotations(compiled.program)
     data, kind = encode(merged)
@@ -194,11 +207,13 @@ def _columns_of(
     )
 
 
-def _symbolic(columns: Columns) -> Columns:
+def _symbolic(columns: Columns, fixed: NDArray[np.bool_] | None) -> Columns:
     """Return the columns with a free parameter for every angle; matrices stay what they are."""
     symbolic = copy(columns)
     symbolic.symbols = [
-        (slot, [(f"{_PREFIX}{slot:09d}", 1.0)], 0.0) for slot in lifted_slots(columns)
+        (slot, [(f"{_PREFIX}{slot:09d}", 1.0)], 0.0)
+        for slot in lifted_slots(columns)
+        if fixed is None or not fixed[slot]
     ]
     return symbolic
 
