@@ -141,8 +141,7 @@ def measure(
     Raises:
         QuantainerError: ``timeout`` if the two never agreed.
     """
-    engine.listen()
-    with _watching(socket) as watch:
+    with engine.listening(), _watching(socket) as watch:
         churn = _Churn(engine, watch, image, PROGRAM.replace("QUBITS", str(qubits)), seed)
         try:
             say(f"starting {containers} containers on Docker {engine.version()}")
@@ -314,7 +313,7 @@ class _Churn:
 
     def _go_on(self, deadline: float) -> None:
         while time.monotonic() < deadline:
-            act = self._rng.choices(list(_ACTS), list(_ACTS.values()))[0]
+            act = self._next_act()
             container = self._take(act)
             if container is None:
                 time.sleep(_POLL_S)
@@ -325,6 +324,12 @@ class _Churn:
             else:
                 self._finish(act, container)
                 self._create()
+
+    def _next_act(self) -> str:
+        """Return what is to be done: at random, once everything was done at least once."""
+        with self._lock:
+            missing = [act for act in _ACTS if not self._times[act]]
+        return missing[0] if missing else self._rng.choices(list(_ACTS), list(_ACTS.values()))[0]
 
     def _take(self, act: str) -> str | None:
         """Take a container in hand; every other time one whose jobs run."""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import http.client
 import json
 import os
@@ -10,6 +11,7 @@ import threading
 import time
 from calendar import timegm
 from collections import defaultdict
+from collections.abc import Iterator
 from typing import Any
 from urllib.parse import quote
 
@@ -108,20 +110,30 @@ class Engine:
 
     # Events
 
-    def listen(self) -> None:
-        """Note every event of a container from now on, in a thread of its own."""
+    @contextlib.contextmanager
+    def listening(self) -> Iterator[None]:
+        """Note every event of a container while the body runs."""
         connection = _Connection(self._path, timeout=None)
         filters = quote(json.dumps({"type": ["container"]}))
         connection.request("GET", f"/events?filters={filters}")
         stream = connection.getresponse()
-        threading.Thread(target=self._note, args=(stream,), daemon=True).start()
+        noting = threading.Thread(target=self._note, args=(stream,), daemon=True)
+        noting.start()
+        try:
+            yield
+        finally:
+            connection.hang_up()
+            noting.join()
+            stream.close()
+            connection.close()
 
     def _note(self, stream: http.client.HTTPResponse) -> None:
-        for line in iter(stream.readline, b""):
-            event = json.loads(line)
-            with self._news:
-                self._told[event["Actor"]["ID"], event["Action"]].append(event["timeNano"])
-                self._news.notify_all()
+        with contextlib.suppress(OSError, http.client.HTTPException, ValueError):
+            for line in iter(stream.readline, b""):
+                event = json.loads(line)
+                with self._news:
+                    self._told[event["Actor"]["ID"], event["Action"]].append(event["timeNano"])
+                    self._news.notify_all()
 
     def told(self, container: str, action: str) -> int:
         """Return how often it told of an action on a container."""
@@ -155,6 +167,12 @@ class _Connection(http.client.HTTPConnection):
         self.sock = socket.socket(socket.AF_UNIX, socket.SOCK_STREAM)
         self.sock.settimeout(self.timeout)
         self.sock.connect(self._path)
+        self._socket = self.sock
+
+    def hang_up(self) -> None:
+        """End an answer that has no end of its own."""
+        with contextlib.suppress(OSError):
+            self._socket.shutdown(socket.SHUT_RDWR)
 
 
 def nanoseconds(text: str) -> int:

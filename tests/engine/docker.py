@@ -46,6 +46,7 @@ class Docker:
     cdi: Path
     path: str
     _stop: Any = field(default=None, repr=False)
+    _restart: Any = field(default=None, repr=False)
 
     def environment(self) -> dict[str, str]:
         """Return an environment in which ``docker`` is this engine's."""
@@ -73,6 +74,20 @@ class Docker:
         if self("image", "inspect", base_image.NAME, check=False).returncode:
             self("import", base_image.tarball(), base_image.NAME, timeout=300)
         return base_image.NAME
+
+    def restart(self, number: signal.Signals, *, keep: bool) -> None:
+        """End the engine and start it again.
+
+        Args:
+            number: The signal that ends it.
+            keep: Whether containers go on meanwhile (the engine's ``live-restore``).
+
+        Raises:
+            UnavailableError: If the engine is not of the tests' own making.
+        """
+        if self._restart is None:
+            raise UnavailableError("the engine that DOCKER_HOST names is not restarted by tests")
+        self._restart(number, keep)
 
     def stop(self) -> None:
         """Stop what was started and leave nothing behind."""
@@ -120,30 +135,56 @@ def _own() -> Docker:
         _unmount(home)
         shutil.rmtree(home, ignore_errors=True)
 
-    try:
-        (home / "cdi").mkdir()
-        (home / "containerd.toml").write_text(CONTAINERD.format(home=home))
-        (home / "daemon.json").write_text('{"features": {"cdi": true}}\n')
-        containerd = ["containerd", "--config", f"{home}/containerd.toml"]
-        children.append(_spawn(containerd, home / "containerd.log", environment))
-        _await((home / "containerd.sock").exists, children[-1], home / "containerd.log")
-        dockerd = ["dockerd", f"--config-file={home}/daemon.json", f"--host={host}"]
-        dockerd += [f"--data-root={home}/docker", f"--exec-root={home}/exec"]
-        dockerd += [f"--pidfile={home}/docker.pid", f"--containerd={home}/containerd.sock"]
-        dockerd += [f"--init-path={root}/usr/bin/tini-static", f"--cdi-spec-dir={home}/cdi"]
-        # No bridge and no packet filter: the tests need neither, and the host keeps its own.
-        dockerd += ["--bridge=none", "--iptables=false", "--ip6tables=false"]
-        children.append(_spawn(dockerd, home / "docker.log", environment))
-        engine = Docker(f"{root}/usr/bin/docker", host, home / "cdi", path, stop)
+    def start_dockerd() -> None:
+        children.append(_spawn(_dockerd(home, root, host), home / "docker.log", environment))
         _await(
             lambda: engine("version", check=False).returncode == 0,
             children[-1],
             home / "docker.log",
         )
+
+    def restart(number: signal.Signals, keep: bool) -> None:
+        dockerd = children.pop()
+        _configure(home, keep=keep)
+        dockerd.send_signal(signal.SIGHUP)  # it reads the file again
+        _await(lambda: _keeps(engine) is keep, dockerd, home / "docker.log")
+        dockerd.send_signal(number)
+        dockerd.wait(timeout=60)
+        start_dockerd()
+
+    engine = Docker(f"{root}/usr/bin/docker", host, home / "cdi", path, stop, restart)
+    try:
+        (home / "cdi").mkdir()
+        (home / "containerd.toml").write_text(CONTAINERD.format(home=home))
+        _configure(home, keep=False)
+        containerd = ["containerd", "--config", f"{home}/containerd.toml"]
+        children.append(_spawn(containerd, home / "containerd.log", environment))
+        _await((home / "containerd.sock").exists, children[-1], home / "containerd.log")
+        start_dockerd()
     except BaseException:
         stop()
         raise
     return engine
+
+
+def _dockerd(home: Path, root: Path, host: str) -> list[str]:
+    return [
+        *("dockerd", f"--config-file={home}/daemon.json", f"--host={host}"),
+        *(f"--data-root={home}/docker", f"--exec-root={home}/exec"),
+        *(f"--pidfile={home}/docker.pid", f"--containerd={home}/containerd.sock"),
+        *(f"--init-path={root}/usr/bin/tini-static", f"--cdi-spec-dir={home}/cdi"),
+        # No bridge and no packet filter: the tests need neither, and the host keeps its own.
+        *("--bridge=none", "--iptables=false", "--ip6tables=false"),
+    ]
+
+
+def _configure(home: Path, *, keep: bool) -> None:
+    settings = {"features": {"cdi": True}, "live-restore": keep}
+    (home / "daemon.json").write_text(json.dumps(settings))
+
+
+def _keeps(engine: Docker) -> bool:
+    return engine("info", "--format", "{{.LiveRestoreEnabled}}").stdout.strip() == "true"
 
 
 def _spawn(command: list[str], log: Path, environment: dict[str, str]) -> subprocess.Popen[bytes]:

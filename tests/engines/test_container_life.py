@@ -1,107 +1,238 @@
-"""What the broker knows of a container's life, as a real Docker Engine makes it."""
+"""What happens to a container on a real Docker Engine, each time with jobs queued and running.
+
+Created, paused, unpaused, stopped, killed, out of memory; engine restarted, broker restarted.
+"""
 
 from __future__ import annotations
 
+import json
 import signal
 import time
+from collections import Counter
 from collections.abc import Callable, Iterator
 
 import pytest
 
 from engine.broker import Broker
 from engine.docker import Docker
+from engine.host import UnavailableError
 from engines.conftest import DEVICE
+from quantainer_client.connection import Connection
 
 pytestmark = pytest.mark.engine
 
+JOBS = 4
+"""Two of them run at a time: that is a lease's default."""
+ENDED = {"DONE", "FAILED", "CANCELLED"}
 PATH = ("-e", "PYTHONPATH=/opt/quantainer")
-WORK = """
-from quantainer_client import Circuit, run
-circuit = Circuit(25)
-for layer in range(120):
-    for qubit in range(25):
+SMALL = "from quantainer_client import Circuit, run; run(Circuit(1).x(0).measure_all(), shots=10)"
+HELLO = "from quantainer_client import connect; connect().hello()"
+# It ends at once on SIGTERM and takes all memory there is on SIGUSR1.
+PROGRAM = """
+import json, os, signal, sys
+from quantainer_client import Circuit, connect
+hoard = []
+def grow(*_):
+    while True:
+        hoard.append(os.urandom(1 << 20))
+signal.signal(signal.SIGTERM, lambda *_: os._exit(0))
+signal.signal(signal.SIGUSR1, grow)
+qubits, layers, jobs = map(int, sys.argv[1:])
+circuit = Circuit(qubits)
+for layer in range(layers):
+    for qubit in range(qubits):
         circuit.ry(0.1 * layer + qubit, qubit)
-    for qubit in range(24):
+    for qubit in range(qubits - 1):
         circuit.cx(qubit, qubit + 1)
 circuit.measure_all()
-print("submitting", flush=True)
-run(circuit, shots=10)
+connection = connect()
+print(json.dumps([connection.submit(circuit, shots=10).id for _ in range(jobs)]), flush=True)
+while True:
+    signal.pause()
 """
-SMALL = "from quantainer_client import Circuit, run; run(Circuit(1).x(0).measure_all(), shots=10)"
+ENDLESS = ("25", "120")
+SOON_DONE = ("22", "40")
 
 
-def eventually(what: Callable[[], bool], seconds: float = 20) -> bool:
+def eventually(what: Callable[[], bool], seconds: float = 30) -> bool:
     deadline = time.monotonic() + seconds
     while time.monotonic() < deadline:
         if what():
             return True
-        time.sleep(0.05)
+        time.sleep(0.02)
     return False
 
 
+class Busy:
+    """A container whose jobs run and wait."""
+
+    def __init__(self, docker: Docker, base: str, broker: Broker, size: tuple[str, ...]) -> None:
+        self.docker, self.broker = docker, broker
+        options = ("-d", "--network", "none", "-m", "64m", "--memory-swap", "64m", *DEVICE)
+        command = ("python3", "-c", PROGRAM, *size, str(JOBS))
+        self.id = docker("run", *options, base, *command).stdout.strip()
+        assert eventually(lambda: "]" in docker("logs", self.id).stdout)
+        self.jobs: list[str] = json.loads(docker("logs", self.id).stdout)
+        assert eventually(lambda: self.states().keys() == {"RUNNING", "QUEUED"}), self.states()
+
+    def states(self) -> Counter[str]:
+        """Return how many of its jobs are in each state."""
+        with Connection(str(self.broker.socket)) as connection:
+            return Counter(connection.wait(job, 0)["state"] for job in self.jobs)
+
+    @property
+    def lease(self) -> str | None:
+        """The state of its lease; ``None`` once that has ended."""
+        found = [each for each in self.broker.leases() if each["container"] == self.id]
+        return found[0]["state"] if found else None
+
+    def has_ended(self) -> bool:
+        """Whether nothing of it is left."""
+        return self.lease is None and set(self.states()) <= ENDED
+
+    def remove(self) -> None:
+        self.docker("rm", "-f", self.id, check=False)
+
+
 @pytest.fixture
-def container(docker: Docker, base: str, broker: Broker) -> Iterator[str]:
-    """A container that computes until it is ended."""
-    name = docker("run", "-d", *DEVICE, base, "python3", "-c", WORK).stdout.strip()
-    yield name
-    docker("rm", "-f", name, check=False)
+def busy(docker: Docker, base: str, broker: Broker) -> Iterator[Busy]:
+    """With jobs that take longer than any test."""
+    container = Busy(docker, base, broker, ENDLESS)
+    yield container
+    container.remove()
 
 
-@pytest.mark.parametrize("how", [("stop", "-t", "1"), ("kill",), ("rm", "-f")], ids=lambda w: w[0])
-def test_end_of_a_container_ends_its_lease_and_its_jobs(
-    docker: Docker, broker: Broker, container: str, how: tuple[str, ...]
-) -> None:
-    assert eventually(lambda: any(job["state"] == "RUNNING" for job in broker.jobs()))
-    docker(*how, container)
-    assert eventually(lambda: broker.leases() == [])
-    assert eventually(lambda: broker.jobs() == [])
+@pytest.fixture
+def nearly_done(docker: Docker, base: str, mortal_broker: Broker) -> Iterator[Busy]:
+    """With jobs that take some seconds, on a broker that may be ended."""
+    container = Busy(docker, base, mortal_broker, SOON_DONE)
+    yield container
+    container.remove()
 
 
-def test_container_out_of_memory_ends_its_lease(docker: Docker, base: str, broker: Broker) -> None:
-    code = f"{SMALL}; x = [bytearray(1 << 20) for _ in range(1000)]"
-    limits = ("-m", "64m", "--memory-swap", "64m")
-    done = docker("run", "--rm", *limits, *DEVICE, base, "python3", "-c", code, check=False)
-    assert done.returncode == 137
-    assert eventually(lambda: broker.leases() == [])
-
-
-def test_restarted_broker_finds_its_containers_again(
-    docker: Docker, base: str, mortal_broker: Broker
-) -> None:
-    name = docker("run", "-d", *DEVICE, base, "sleep", "90").stdout.strip()
+def test_create_beside_busy_containers(docker: Docker, base: str, busy: Busy) -> None:
+    second = Busy(docker, base, busy.broker, ENDLESS)
     try:
-        docker("exec", *PATH, name, "python3", "-c", SMALL)
-        mortal_broker.stop(signal.SIGKILL)
-        mortal_broker.start()
-        docker("exec", *PATH, name, "python3", "-c", SMALL)
-        assert [lease["container"] for lease in mortal_broker.leases()] == [name]
+        assert (busy.lease, second.lease) == ("ACTIVE", "ACTIVE")
+        assert set(busy.states()) | set(second.states()) == {"RUNNING", "QUEUED"}
+        assert not set(busy.jobs) & set(second.jobs)
     finally:
-        docker("rm", "-f", name)
-    assert eventually(lambda: mortal_broker.leases() == [])
+        second.remove()
+    assert eventually(second.has_ended)
+    assert eventually(lambda: busy.states().keys() == {"RUNNING", "QUEUED"})
 
 
-def test_stop_of_a_paused_container_works(  # report 20
-    docker: Docker, broker: Broker, container: str
+def test_pause_holds_and_unpause_restores(docker: Docker, busy: Busy) -> None:
+    before = busy.states()
+    docker("pause", busy.id)
+    assert eventually(lambda: busy.states() == {"PAUSED": JOBS}, seconds=5)
+    assert busy.lease == "PAUSED"
+    time.sleep(0.5)
+    assert busy.states() == {"PAUSED": JOBS}
+    docker("unpause", busy.id)
+    assert eventually(lambda: busy.states() == before, seconds=10)
+    assert busy.lease == "ACTIVE"
+
+
+ENDS = pytest.mark.parametrize(
+    "how", [("stop", "-t", "5"), ("kill",), ("rm", "-f")], ids=["stop", "kill", "remove"]
+)
+
+
+@ENDS
+def test_the_end_of_a_container_ends_its_jobs(
+    docker: Docker, base: str, busy: Busy, how: tuple[str, ...]
 ) -> None:
-    docker("pause", container)
-    docker("unpause", container)
-    docker("pause", container)
-    docker("rm", "-f", container)
-    assert eventually(lambda: broker.leases() == [])
+    docker(*how, busy.id)
+    assert eventually(busy.has_ended), (busy.lease, busy.states())
+    docker("run", "--rm", *DEVICE, base, "python3", "-c", SMALL)  # what they held is free again
 
 
-def test_pause_and_unpause_are_seen_and_work_stands_still(
-    docker: Docker, broker: Broker, container: str
+@ENDS
+def test_the_end_of_a_paused_container_ends_its_jobs(  # report 20
+    docker: Docker, base: str, busy: Busy, how: tuple[str, ...]
 ) -> None:
-    def states() -> tuple[str, set[str]]:
-        (lease,) = broker.leases()
-        return lease["state"], {job["state"] for job in broker.jobs()}
+    docker("pause", busy.id)
+    docker("unpause", busy.id)
+    docker("pause", busy.id)
+    assert eventually(lambda: busy.lease == "PAUSED")
+    docker(*how, busy.id)
+    assert eventually(busy.has_ended), (busy.lease, busy.states())
+    docker("run", "--rm", *DEVICE, base, "python3", "-c", SMALL)
 
-    assert eventually(lambda: bool(broker.jobs()) and states() == ("ACTIVE", {"RUNNING"}))
-    docker("pause", container)
-    assert eventually(lambda: states() == ("PAUSED", {"PAUSED"}), seconds=5)
-    before = broker.jobs()
+
+def test_a_container_out_of_memory_ends_its_jobs(docker: Docker, base: str, busy: Busy) -> None:
+    docker("kill", "-s", "USR1", busy.id)
+    assert eventually(busy.has_ended), (busy.lease, busy.states())
+    assert docker("inspect", "-f", "{{.State.OOMKilled}}", busy.id).stdout.strip() == "true"
+    docker("run", "--rm", *DEVICE, base, "python3", "-c", SMALL)
+
+
+def test_containers_go_on_while_their_engine_is_away(docker: Docker, busy: Busy) -> None:
+    """``live-restore``: the engine crashes, containers and jobs do not notice."""
+    _restart(docker, signal.SIGKILL, keep=True)
+    assert busy.lease == "ACTIVE"
+    assert busy.states().keys() == {"RUNNING", "QUEUED"}
+    docker("pause", busy.id)
+    assert eventually(lambda: busy.states() == {"PAUSED": JOBS}, seconds=5)
+    docker("unpause", busy.id)
+    docker("exec", *PATH, busy.id, "python3", "-c", HELLO)
+    docker("kill", busy.id)
+    assert eventually(busy.has_ended)
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "crashed"])
+def test_containers_that_end_with_their_engine_end_their_jobs(
+    docker: Docker, base: str, busy: Busy, number: signal.Signals
+) -> None:
+    """Docker's default: containers are stopped with the engine, or when it comes back."""
+    _restart(docker, number, keep=False)
+    assert eventually(busy.has_ended), (busy.lease, busy.states())
+    docker("run", "--rm", *DEVICE, base, "python3", "-c", SMALL)
+
+
+def _restart(docker: Docker, number: signal.Signals, *, keep: bool) -> None:
+    try:
+        docker.restart(number, keep=keep)
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+
+
+@pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "crashed"])
+def test_jobs_go_on_after_a_restart_of_the_broker(  # report 19
+    docker: Docker, nearly_done: Busy, number: signal.Signals
+) -> None:
+    broker = nearly_done.broker
+    broker.stop(number)
+    broker.start()
+    assert nearly_done.lease == "ACTIVE"
+    docker("exec", *PATH, nearly_done.id, "python3", "-c", SMALL)
+    assert eventually(lambda: nearly_done.states() == {"DONE": JOBS}, seconds=120)
+
+
+def test_jobs_wait_over_a_restart_while_their_container_is_paused(  # report 20
+    docker: Docker, nearly_done: Busy
+) -> None:
+    broker = nearly_done.broker
+    docker("pause", nearly_done.id)
+    assert eventually(lambda: nearly_done.lease == "PAUSED")
+    broker.stop(signal.SIGKILL)
+    broker.start()
+    assert eventually(lambda: nearly_done.lease == "PAUSED")
+    held = nearly_done.states()
+    assert set(held) <= {"PAUSED", "DONE"}
     time.sleep(1)
-    assert broker.jobs() == before
-    docker("unpause", container)
-    assert eventually(lambda: states() == ("ACTIVE", {"RUNNING"}), seconds=5)
+    assert nearly_done.states() == held
+    docker("unpause", nearly_done.id)
+    assert eventually(lambda: nearly_done.states() == {"DONE": JOBS}, seconds=120)
+
+
+def test_what_changed_while_the_broker_was_away_is_seen(  # report 19
+    docker: Docker, nearly_done: Busy
+) -> None:
+    """Killed meanwhile: no job is non-terminal for ever."""
+    broker = nearly_done.broker
+    broker.stop(signal.SIGKILL)
+    docker("kill", nearly_done.id)
+    broker.start()
+    assert eventually(nearly_done.has_ended), (nearly_done.lease, nearly_done.states())
