@@ -10,6 +10,8 @@ from qiskit.quantum_info import SparsePauliOp
 
 from quantainer.backends.backend import Limits, Options
 from quantainer.backends.qsim import Qsim
+from quantainer.backends.simulators import entanglement
+from quantainer.circuits import Circuit, measure
 from quantainer_client.errors import QuantainerError
 
 ENGINES = ("aer", "panta", "qevedo")
@@ -82,11 +84,7 @@ def test_too_much_entanglement_is_refused(
     """With room for a rank of 4 only: an engine measured returned garbage without a word."""
     if engine not in qsim.engines:
         pytest.skip(f"{engine} is not installed")
-    from quantainer.backends.simulators import aer, panta, qevedo
-
-    monkeypatch.setattr(aer, "MPS_BOND", 4)
-    monkeypatch.setattr(panta, "_BOND", 4)
-    monkeypatch.setattr(qevedo, "_BOND", 4)
+    monkeypatch.setattr(entanglement, "BOND", 4)
     options = Options(method="mps", engine=engine)
     with pytest.raises(QuantainerError) as refused:
         run(Qsim(), strongly_entangled(12, 12), limits, shots=100, options=options)
@@ -116,3 +114,67 @@ def _expectation_is_refused_too(engine: str, limits: Limits) -> None:
     with pytest.raises(QuantainerError) as refused:
         backend.run(pub, backend.plan(pub, options, limits), options, 1, 1)
     assert refused.value.code == ("unsupported_circuit" if engine == "qevedo" else "truncation")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_hopeless_circuit_is_refused_before_its_run(
+    engine: str, qsim: Qsim, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """34 qubits and 60 random layers: minutes at the full bond, so the run must not begin."""
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    bonds = _spied_bonds(monkeypatch, qsim, engine)
+    options = Options(method="mps", engine=engine)
+    with pytest.raises(QuantainerError) as refused:
+        run(qsim, strongly_entangled(34, 60), limits, shots=1000, options=options)
+    assert refused.value.code == "truncation"
+    assert refused.value.limit == 1e-3
+    assert refused.value.needed > 0.5
+    assert refused.value.hint
+    assert bonds
+    assert max(bonds) <= 64
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("circuit", ["weak", "repeated"])
+def test_a_bound_that_is_too_cautious_refuses_nothing(
+    circuit: str, engine: str, qsim: Qsim, limits: Limits
+) -> None:
+    """Both may be more entangled than the engines hold, by structure alone; neither is.
+
+    The second has a flat spectrum of rank 64: small bonds lose nearly all of it.
+    """
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    made = weakly_entangled(40, 18) if circuit == "weak" else _repeated(24, 6)
+    assert measure(Circuit(made, "qpy", "")).bond_log2 > 8
+    result = run(qsim, made, limits, shots=50, options=Options(method="mps", engine=engine))
+    assert result.metadata["method"] == "mps"
+    assert result.metadata["truncation_error"] < 1e-3
+
+
+def _repeated(qubits: int, distance: int) -> QuantumCircuit:
+    """Return pairs over a distance, each entangled by turns that add up to one."""
+    circuit = QuantumCircuit(qubits, qubits)
+    circuit.h(range(qubits))
+    for _ in range(3):
+        for qubit in range(qubits - distance):
+            if qubit // distance % 2 == 0:
+                circuit.rzz(np.pi / 6, qubit, qubit + distance)
+    circuit.rx(0.3, range(qubits))
+    circuit.measure(range(qubits), range(qubits))
+    return circuit
+
+
+def _spied_bonds(monkeypatch: pytest.MonkeyPatch, qsim: Qsim, engine: str) -> list[int]:
+    """Return the list of bonds that the engine will be asked for."""
+    bonds: list[int] = []
+    adapter = type(qsim._catalogue.offered[engine])
+    real = adapter.prepare
+
+    def prepare(self: object, program: object, method: str, precision: str, bond: int = 256):
+        bonds.append(bond)
+        return real(self, program, method, precision, bond)
+
+    monkeypatch.setattr(adapter, "prepare", prepare)
+    return bonds

@@ -5,7 +5,7 @@ from __future__ import annotations
 import logging
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass
-from typing import TYPE_CHECKING, Any
+from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
@@ -22,6 +22,7 @@ from quantainer.backends.expectation import (
     support,
 )
 from quantainer.backends.memory import widest
+from quantainer.backends.probe import MpsEngine, refuse_hopeless
 from quantainer.backends.recent import Recent
 from quantainer.backends.simulators.catalogue import Catalogue
 from quantainer.backends.simulators.lowering import lower, unmeasured
@@ -34,7 +35,7 @@ from quantainer.backends.simulators.program import (
     Repeat,
     Reset,
 )
-from quantainer.backends.simulators.simulator import Method, Prepared, Samples
+from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples
 from quantainer.core.seed import derive, member
 from quantainer.core.target import TargetFacts
 from quantainer_client.errors import QuantainerError
@@ -164,7 +165,7 @@ class Qsim:
         failed: dict[str, str],
     ) -> PubResult:
         program = self._program(pub)
-        work = _Work(self, pub, program, plan, threads)
+        work = _Work(self, pub, program, plan, options.truncation_max, threads)
         evs: NDArray[np.float64] | None = None
         stds: NDArray[np.float64] | None = None
         samples: NDArray[np.uint8] | None = None
@@ -215,15 +216,30 @@ class Qsim:
             return make()[0]
         return self._prepared.get_or((*key, plan.engine, plan.method, plan.precision), make)
 
+    def probe(self, program: Program, plan: Plan, truncation_max: float, threads: int) -> None:
+        """Refuse a circuit whose matrix product state would lose too much, before it is run."""
+        engine = cast(MpsEngine, self._catalogue.offered[plan.engine])
+        precision: Precision = "single" if plan.precision == "single" else "double"
+        refuse_hopeless(engine, program, precision, truncation_max, threads)
+
 
 class _Work:
     """One pub being run."""
 
-    def __init__(self, qsim: Qsim, pub: Pub, program: Program, plan: Plan, threads: int) -> None:
+    def __init__(
+        self,
+        qsim: Qsim,
+        pub: Pub,
+        program: Program,
+        plan: Plan,
+        truncation_max: float,
+        threads: int,
+    ) -> None:
         self._qsim = qsim
         self._pub = pub
         self._program = program
         self._plan = plan
+        self._truncation_max = truncation_max
         self._threads = threads
         self.truncation: float | None = None
 
@@ -271,6 +287,13 @@ class _Work:
         return sampled(chosen, draw)
 
     def _rows(self) -> Iterator[tuple[tuple[Any, ...] | None, Program]]:
+        """Yield each row's bound program; refuse what a matrix product state cannot hold."""
+        for key, program in self._bound_rows():
+            if self._plan.method == "mps":
+                self._qsim.probe(program, self._plan, self._truncation_max, self._threads)
+            yield key, program
+
+    def _bound_rows(self) -> Iterator[tuple[tuple[Any, ...] | None, Program]]:
         """Yield each row's bound program, with a cache key where there is nothing to bind."""
         if self._pub.parameters is None:
             yield (self._pub.digest, self._program.origin, self._program.clbits), self._program

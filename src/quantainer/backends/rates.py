@@ -34,7 +34,7 @@ _DENSE: dict[tuple[str, Precision], tuple[float, ...]] = {
 _SINGLE_THREADED = frozenset({"lightning", "numpy"})
 # A circuit with feed-forward, as a multiple of one run of its gates, for each shot.
 _PER_SHOT = {"panta": 0.05, "lightning": 0.1, "numpy": 0.1, "aer": 2.0}
-_PER_BOND_CUBED = {"qevedo": 0.5e-9, "panta": 2e-9, "aer": 6e-9}
+_PER_BOND_CUBED = {"qevedo": 6e-9, "panta": 8e-9, "aer": 5e-8}
 _MPS_START = {"qevedo": 1e-3, "panta": 3e-3, "aer": 6e-2}
 
 

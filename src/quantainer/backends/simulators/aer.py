@@ -6,6 +6,7 @@ since Aer seeds each part apart and the bits would depend on the number of threa
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Sequence
 from functools import cached_property
@@ -14,7 +15,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
-from quantainer.backends.simulators.entanglement import bond_log2
+from quantainer.backends.simulators import entanglement
 from quantainer.backends.simulators.gates import matrix_of
 from quantainer.backends.simulators.program import (
     Assign,
@@ -42,9 +43,8 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit.circuit import Clbit
 
-__all__ = ["MPS_BOND", "Aer", "run_circuit"]
+__all__ = ["Aer", "run_circuit"]
 
-MPS_BOND = 256
 _METHODS: dict[Method, str] = {
     "statevector": "statevector",
     "trajectories": "statevector",
@@ -57,6 +57,7 @@ _BASIS = frozenset(
     | {"sdg", "swap", "sx", "sxdg", "t", "tdg", "u", "u1", "u3", "x", "y", "z"}
 )
 _CLIFFORD_BASIS = frozenset({"cx", "cz", "h", "s", "sdg", "swap", "sx", "sxdg", "x", "y", "z"})
+_ALL = 1 - 1e-12
 _DISCARDED = re.compile(r"discarded_value=([0-9.eE+-]+)")
 
 
@@ -82,13 +83,15 @@ class Aer:
             return "its stabilizer method knows only named Clifford gates"
         return None
 
-    def prepare(self, program: Program, method: Method, precision: Precision) -> Prepared:
+    def prepare(
+        self, program: Program, method: Method, precision: Precision, bond: int | None = None
+    ) -> Prepared:
         """Build the circuit with the active qubits only."""
-        return _Prepared(program, method, precision)
+        return _Prepared(program, method, precision, bond or entanglement.BOND)
 
 
 class _Prepared:
-    def __init__(self, program: Program, method: Method, precision: Precision) -> None:
+    def __init__(self, program: Program, method: Method, precision: Precision, bond: int) -> None:
         self._program = program
         self._method = method
         self._options = {
@@ -98,10 +101,10 @@ class _Prepared:
             "fusion_enable": False,
         }
         # Aer never empties its log: it is only asked for where something can be lost.
-        self._may_lose = method == "mps" and 1 << bond_log2(program) > MPS_BOND
+        self._may_lose = method == "mps" and 1 << entanglement.bond_log2(program) > bond
         if method == "mps":
             self._options |= {
-                "matrix_product_state_max_bond_dimension": MPS_BOND,
+                "matrix_product_state_max_bond_dimension": bond,
                 "mps_log_data": self._may_lose,
             }
         self.bytes = 1000 + 800 * len(program.body or program.source.data)
@@ -110,7 +113,7 @@ class _Prepared:
     def _circuit(self) -> QuantumCircuit:
         return build(self._program)
 
-    def _truncation(self, metadata: dict[str, Any]) -> float | None:
+    def _loss(self, metadata: dict[str, Any]) -> float | None:
         if self._method != "mps":
             return None
         return _lost(metadata) if self._may_lose else 0.0
@@ -120,7 +123,7 @@ class _Prepared:
         data, metadata = run_circuit(self._circuit, self._options, shots, seed, threads)
         counts = ((int(key, 16), count) for key, count in data["counts"].items())
         packed = from_counts(counts, self._program.clbits, seed)
-        return Samples(packed, self._truncation(metadata))
+        return Samples(packed, self._loss(metadata))
 
     def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Return analytic values by the method's own contraction."""
@@ -133,7 +136,7 @@ class _Prepared:
             circuit.save_expectation_value(Pauli(label), qubits, label=f"v{index}")
         data, metadata = run_circuit(circuit, self._options, 1, 0, threads)
         numbers = [float(np.real(data[f"v{index}"])) for index in range(len(terms))]
-        return Values(np.array(numbers), self._truncation(metadata))
+        return Values(np.array(numbers), self._loss(metadata))
 
 
 def run_circuit(
@@ -286,7 +289,7 @@ _log_length = 0
 
 
 def _lost(metadata: dict[str, Any]) -> float:
-    """Return the sum of the squared singular values that this run dropped.
+    """Return the loss by the weight that this run dropped, step by step of what was left.
 
     Aer 0.18 keeps one log for the whole process and hands out all of it: what is new is what lies
     behind the length seen last.
@@ -296,7 +299,7 @@ def _lost(metadata: dict[str, Any]) -> float:
     new = log[_log_length:] if len(log) > _log_length else log
     # The log is in braces; the closing one is overwritten when it grows.
     _log_length = max(0, len(log) - 1)
-    return float(sum(float(value) for value in _DISCARDED.findall(new)))
+    return -sum(math.log1p(-min(float(value), _ALL)) for value in _DISCARDED.findall(new))
 
 
 def _only(program: Program, names: frozenset[str]) -> bool:

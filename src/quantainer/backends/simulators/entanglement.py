@@ -2,9 +2,15 @@
 
 from __future__ import annotations
 
+import math
+import sys
+
 from quantainer.backends.simulators.program import Gate, Program
 
-__all__ = ["bond_log2"]
+__all__ = ["BOND", "bond_log2", "loss_of"]
+
+BOND = 256
+"""The largest Schmidt rank that engines keep: what is beyond it is lost."""
 
 _RANK_TWO = frozenset(
     {"cx", "cy", "cz", "ch", "cp", "cu1", "crx", "cry", "crz", "cu", "cu3", "cs", "csdg", "csx"}
@@ -30,6 +36,11 @@ def bond_log2(program: Program) -> int:
         rank += steps[cut]
         bound = max(bound, min(rank, cut + 1, n - 1 - cut))
     return bound
+
+
+def loss_of(fidelity: float) -> float:
+    """Return ``-ln(fidelity)``; a fidelity of 0 is the least that a float holds."""
+    return max(0.0, -math.log(max(fidelity, sys.float_info.min)))
 
 
 def _rank_log2(gate: Gate) -> int:

@@ -14,6 +14,8 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from quantainer.backends.simulators import entanglement
+from quantainer.backends.simulators.entanglement import loss_of
 from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import (
     Assign,
@@ -47,7 +49,7 @@ _NAMES = frozenset(
     | {"cx", "cy", "cz", "ch", "swap", "iswap", "ecr", "dcx", "rxx", "ryy", "rzz", "rzx"}
     | {"cp", "crx", "cry", "crz", "cu", "ccx", "cswap"}
 )
-_BOND = 256
+_ROUNDING = 1e-9
 _CONDITION_BITS = 63
 _FORMS = {"single": "f32", "double": "f64"}
 _BACKENDS: dict[Method, str] = {
@@ -79,17 +81,20 @@ class Panta:
             return _unplain(program.body)
         return None
 
-    def prepare(self, program: Program, method: Method, precision: Precision) -> Prepared:
+    def prepare(
+        self, program: Program, method: Method, precision: Precision, bond: int | None = None
+    ) -> Prepared:
         """Build panta's circuit."""
-        return _Prepared(program, method, precision)
+        return _Prepared(program, method, precision, bond or entanglement.BOND)
 
 
 class _Prepared:
-    def __init__(self, program: Program, method: Method, precision: Precision) -> None:
+    def __init__(self, program: Program, method: Method, precision: Precision, bond: int) -> None:
         assert program.body is not None
         self._program = program
         self._method = method
         self._precision = precision
+        self._bond = bond
         self._widest = 5 if method != "mps" else 1
         every = {bit: bit for bit in range(program.clbits)}
         self._readout = program.readout or Readout.of(program.clbits, every)
@@ -119,7 +124,7 @@ class _Prepared:
             seed,
             _FORMS[self._precision],
             _BACKENDS[self._method],
-            _BOND,
+            self._bond,
             0.0,
         )
 
@@ -133,7 +138,7 @@ class _Prepared:
         packed = self._readout.pack(bits[:, :width])
         if self._method != "mps":
             return Samples(packed)
-        return Samples(packed, _truncation(result))
+        return Samples(packed, _loss(result))
 
     def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Return the state's own values."""
@@ -147,13 +152,14 @@ class _Prepared:
                 letters[n - 1 - qubit] = axis
             labels.append("".join(letters))
         numbers = np.asarray(result.expectation_values(labels), dtype=np.float64)
-        return Values(numbers, _truncation(raw) if self._method == "mps" else None)
+        return Values(numbers, _loss(raw) if self._method == "mps" else None)
 
 
-def _truncation(result: Any) -> float:
-    """Return the weight that was lost: by the sum of truncations or by the final norm."""
-    lost = 1.0 - float(result.mps_final_norm_sq)
-    return max(float(result.mps_truncation_error_sum), lost, 0.0)
+def _loss(result: Any) -> float:
+    """Return the loss by the sum of truncations or by the final norm, whichever is worse."""
+    by_sum = 1.0 - float(result.mps_truncation_error_sum)
+    norm = float(result.mps_final_norm_sq)
+    return max(loss_of(norm), loss_of(by_sum) if by_sum > _ROUNDING else 0.0)
 
 
 def _circuit(qubits: int, body: Iterable[Operation], widest: int) -> Any:

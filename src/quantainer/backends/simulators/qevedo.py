@@ -9,6 +9,8 @@ from collections.abc import Sequence
 from importlib import import_module
 from typing import TYPE_CHECKING, Any
 
+from quantainer.backends.simulators import entanglement
+from quantainer.backends.simulators.entanglement import loss_of
 from quantainer.backends.simulators.gates import matrix_of, within
 from quantainer.backends.simulators.program import Program
 from quantainer.backends.simulators.shots import bits_of_strings
@@ -32,7 +34,6 @@ _NAMES = frozenset(
     {"x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "sxdg", "p", "u", "rx", "ry", "rz"}
     | {"cx", "cy", "cz", "ch", "swap", "rxx", "rzz", "cp", "crx", "cry", "crz", "ccx", "cswap"}
 )
-_BOND = 256
 _MATRIX_QUBITS: dict[Method, int] = {"statevector": 3, "mps": 1, "near_clifford": 0}
 
 
@@ -55,17 +56,20 @@ class Qevedo:
         del method
         return None if program.terminal else "it takes circuits that measure at the end only"
 
-    def prepare(self, program: Program, method: Method, precision: Precision) -> Prepared:
+    def prepare(
+        self, program: Program, method: Method, precision: Precision, bond: int | None = None
+    ) -> Prepared:
         """Build qevedo's circuit, the measured qubits in order."""
-        return _Prepared(program, method, precision)
+        return _Prepared(program, method, precision, bond or entanglement.BOND)
 
 
 class _Prepared:
-    def __init__(self, program: Program, method: Method, precision: Precision) -> None:
+    def __init__(self, program: Program, method: Method, precision: Precision, bond: int) -> None:
         assert program.readout is not None
         self._readout = program.readout
         self._method = method
         self._precision = precision
+        self._bond = bond
         self._circuit = _circuit(program, _MATRIX_QUBITS[method])
         self.bytes = 100 * (len(program.gates) + 1)
 
@@ -77,14 +81,14 @@ class _Prepared:
             backend=self._method,
             seed=derive(seed, "qevedo"),
             precision=self._precision,
-            max_bond_dimension=_BOND,
+            max_bond_dimension=self._bond,
             threads=threads,
         )
         packed = self._readout.pack(bits_of_strings(result.counts, seed))
         if self._method != "mps":
             return Samples(packed)
         fidelity = 1.0 if result.fidelity is None else float(result.fidelity)
-        return Samples(packed, max(0.0, 1.0 - fidelity))
+        return Samples(packed, loss_of(fidelity))
 
     def expect(self, terms: Sequence[Term], threads: int) -> Values:
         """Refuse: it only samples."""

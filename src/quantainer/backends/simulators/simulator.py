@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import TYPE_CHECKING, Literal, Protocol
@@ -30,11 +31,16 @@ class Samples:
     Attributes:
         packed: ``uint8[shots, ceil(clbits / 8)]``; classical bit ``i`` of the circuit is bit ``i %
             8`` of byte ``i // 8``.
-        truncation_error: Accumulated truncation error of an approximate method, else ``None``.
+        loss: ``-ln(fidelity)`` of an approximate method by the weight it dropped, else ``None``.
     """
 
     packed: NDArray[np.uint8]
-    truncation_error: float | None = None
+    loss: float | None = None
+
+    @property
+    def truncation_error(self) -> float | None:
+        """Weight lost by an approximate method: ``1 - fidelity``."""
+        return None if self.loss is None else -math.expm1(-self.loss)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,11 +49,16 @@ class Values:
 
     Attributes:
         numbers: ``float64[terms]``.
-        truncation_error: As of :class:`Samples`.
+        loss: As of :class:`Samples`.
     """
 
     numbers: NDArray[np.float64]
-    truncation_error: float | None = None
+    loss: float | None = None
+
+    @property
+    def truncation_error(self) -> float | None:
+        """Weight lost by an approximate method: ``1 - fidelity``."""
+        return None if self.loss is None else -math.expm1(-self.loss)
 
 
 class Prepared(Protocol):
