@@ -89,6 +89,31 @@ def build(docker: Docker, base: str, tmp_path: Path) -> Iterator[Callable[..., s
         docker("image", "rm", "-f", image, check=False)
 
 
+@pytest.fixture(scope="session")
+def without_v2() -> Iterator[tuple[str, ...]]:
+    """Words that run a command where a v1 host's unused v2 controllers are hidden.
+
+    crun refuses hosts that have controllers on both; it is shown none on v2, in a mount namespace
+    that only the test sees.
+    """
+    listed = Path("/sys/fs/cgroup/unified/cgroup.controllers")
+    if not listed.exists():
+        yield ()
+        return
+    hide = f"mount --bind /dev/null {listed} && echo ready && exec sleep infinity"
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", hide], stdout=subprocess.PIPE, text=True
+    )
+    try:
+        assert holder.stdout is not None
+        if holder.stdout.readline().strip() != "ready":
+            pytest.skip("a mount namespace cannot be made here")
+        yield ("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt")
+    finally:
+        holder.kill()
+        holder.communicate()
+
+
 # --- An ordinary user --------------------------------------------------------------------------
 
 

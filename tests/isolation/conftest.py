@@ -5,7 +5,6 @@ from __future__ import annotations
 import json
 import os
 import stat
-import subprocess
 from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
@@ -15,7 +14,7 @@ import pytest
 from engine import broker as brokers
 from engine.broker import Broker
 from engine.docker import Docker
-from engines.conftest import base, build, docker, user_broker  # noqa: F401 - fixtures
+from engines.conftest import base, build, docker, user_broker, without_v2  # noqa: F401 - fixtures
 from isolation.box import CGROUPS, Box, Group, lease
 
 
@@ -116,28 +115,3 @@ def engine_broker(docker: Docker, nodes: dict[str, str]) -> Iterator[Broker]:  #
         yield running
     finally:
         brokers.remove(running)
-
-
-@pytest.fixture(scope="session")
-def without_v2() -> Iterator[tuple[str, ...]]:
-    """Words that run a command where a v1 host's unused v2 controllers are hidden.
-
-    crun refuses hosts that have controllers on both; it is shown none on v2, in a mount namespace
-    that only the test sees.
-    """
-    listed = CGROUPS / "unified" / "cgroup.controllers"
-    if not listed.exists():
-        yield ()
-        return
-    hide = f"mount --bind /dev/null {listed} && echo ready && exec sleep infinity"
-    holder = subprocess.Popen(
-        ["unshare", "--mount", "sh", "-c", hide], stdout=subprocess.PIPE, text=True
-    )
-    try:
-        assert holder.stdout is not None
-        if holder.stdout.readline().strip() != "ready":
-            pytest.skip("a mount namespace cannot be made here")
-        yield ("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt")
-    finally:
-        holder.kill()
-        holder.communicate()
