@@ -307,3 +307,15 @@ def test_a_user_without_a_name_or_home_is_told_or_served(broker_socket: Path) ->
     with os.fdopen(reader) as file:
         answer = file.read()
     assert answer == "1" or (str(broker_socket) in answer and "may not use it" in answer)
+
+
+@pytest.mark.parametrize("timeout", [float("nan"), float("inf"), -1, 0, "60", True])
+@pytest.mark.parametrize("call", ["run", "submit"])
+def test_a_timeout_that_is_none_is_refused(
+    connection: Connection, call: str, timeout: object
+) -> None:
+    with pytest.raises(QuantainerError) as refused:
+        getattr(connection, call)(Circuit(1).h(0).measure_all(), timeout=timeout)
+    assert refused.value.code == "invalid_option"
+    assert repr(timeout) in refused.value.message
+    assert refused.value.hint

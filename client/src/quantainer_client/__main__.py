@@ -13,6 +13,7 @@ import sys
 from quantainer_client import __version__
 from quantainer_client.connection import connect
 from quantainer_client.errors import QuantainerError
+from quantainer_client.inputs import inputs_of
 from quantainer_client.submission import Pub
 
 TYPE_CHECKING = False
@@ -55,6 +56,13 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--seed", help="integer from 0 to 2^63 - 1 (default: fresh entropy)")
     run.add_argument("--method", help="simulation method (default: the broker chooses)")
     run.add_argument("--engine", help="simulation engine (default: the broker chooses)")
+    run.add_argument(
+        "--input",
+        action="append",
+        default=[],
+        metavar="NAME=VALUE",
+        help="OpenQASM 3: value of an input variable; repeatable",
+    )
     run.add_argument("--timeout", type=float, help="seconds for the job (default: an hour)")
     run.set_defaults(command=_run)
 
@@ -74,7 +82,7 @@ def _run(options: argparse.Namespace) -> None:
     name = "" if options.file == "-" else os.path.basename(options.file)  # noqa: PTH119
     connection = connect()
     job = connection.submit(
-        Pub(_read(options.file), name=name),
+        Pub(_read(options.file), name=name, inputs=inputs_of(options.input)),
         backend=options.backend,
         shots=_integer(options.shots, "invalid_shots", "--shots"),
         seed=None if options.seed is None else _integer(options.seed, "invalid_seed", "--seed"),

@@ -19,7 +19,7 @@ if TYPE_CHECKING:
     Program = Union[Circuit, Columns, bytes, str]
     Observable = Sequence[Tuple[str, float]]
 
-__all__ = ["Pub", "checked_shots", "fields_of"]
+__all__ = ["Pub", "checked_shots", "checked_timeout", "fields_of"]
 
 _MAX_NAME = 256
 _MAX_INLINE = 32_768
@@ -38,6 +38,8 @@ class Pub:
             (one row each) for several runs.
         values: Instead of ``parameters``: names, and a C-contiguous buffer of
             ``float64[rows, len(names)]``.
+        inputs: OpenQASM 3: values of ``input`` variables by name. A text is read as the variable's
+            type says; a list is for an array.
         observables: ``[[(Pauli label, coefficient), …], …]``, qubit 0 rightmost: asks for
             expectation values instead of samples.
         pairs: ``(row, observable)`` to evaluate; None: every observable on every row.
@@ -47,6 +49,7 @@ class Pub:
     __slots__ = (
         "circuit",
         "format",
+        "inputs",
         "name",
         "observables",
         "pairs",
@@ -64,6 +67,7 @@ class Pub:
         shots: Optional[int] = None,
         parameters: Optional[Dict[str, Any]] = None,
         values: Optional[Tuple[Sequence[str], Any]] = None,
+        inputs: Optional[Dict[str, Any]] = None,
         observables: Optional[Sequence[Observable]] = None,
         pairs: Optional[Sequence[Sequence[int]]] = None,
         precision: float = 0.0,
@@ -73,6 +77,7 @@ class Pub:
         self.name = name or getattr(circuit, "name", "")
         self.shots = None if shots is None else checked_shots(shots)
         self.values = _matrix(parameters) if parameters else values
+        self.inputs = inputs
         self.observables = observables
         self.pairs = pairs
         self.precision = precision
@@ -100,7 +105,7 @@ def fields_of(
 
     Raises:
         QuantainerError: ``bad_request`` without pubs, ``invalid_shots``, ``invalid_seed``,
-            ``invalid_parameters``.
+            ``invalid_parameters``, ``invalid_option`` for a timeout that is none.
     """
     if not pubs:
         raise QuantainerError("bad_request", "There is no circuit to run.")
@@ -115,7 +120,7 @@ def fields_of(
     if priority:
         fields["priority"] = priority
     if timeout is not None:
-        fields["timeout"] = timeout
+        fields["timeout"] = checked_timeout(timeout)
     if options:
         fields["options"] = options
     if _is_long(entries):
@@ -140,6 +145,22 @@ def checked_shots(shots: Any) -> int:
     return number
 
 
+def checked_timeout(timeout: Any) -> float:
+    """Return a number of seconds if it is one: finite, and more than 0.
+
+    Raises:
+        QuantainerError: ``invalid_option``.
+    """
+    number = isinstance(timeout, (int, float)) and not isinstance(timeout, bool)
+    if not number or not 0 < timeout < float("inf"):
+        raise QuantainerError(
+            "invalid_option",
+            f"A timeout is a finite number of seconds above 0, not {timeout!r}.",
+            hint="Leave it out to wait as long as the broker lets jobs run.",
+        )
+    return float(timeout)
+
+
 def _entry(pub: Pub, payload: Payload, places: Dict[bytes, int]) -> Dict[str, Any]:
     data, kind = pub.encode()
     offset = places.get(data)
@@ -152,6 +173,8 @@ def _entry(pub: Pub, payload: Payload, places: Dict[bytes, int]) -> Dict[str, An
         entry["shots"] = pub.shots
     if pub.values is not None:
         entry["parameters"] = _parameters(pub.values, payload)
+    if pub.inputs:
+        entry["inputs"] = dict(pub.inputs)
     if pub.observables is not None:
         entry["observables"] = [[list(term) for term in terms] for terms in pub.observables]
         entry["precision"] = pub.precision
@@ -208,6 +231,7 @@ def _is_long(entries: List[Dict[str, Any]]) -> bool:
             for label, _ in observable
         )
         + 24 * len(entry.get("pairs", ()))
+        + len(str(entry.get("inputs", "")))
         + sum(6 * len(name) + 3 for name in entry.get("parameters", {}).get("names", ()))
         for entry in entries
     )

@@ -112,6 +112,7 @@ def _key(request: Submission, pub: PubRequest, payload: memoryview) -> Hashable:
         request.options,
         rows,
         _listed(names, payload),
+        json.dumps(pub.inputs, sort_keys=True) if pub.inputs else None,
         _listed(pub.observables, payload),
         _listed(pub.pairs, payload),
         pub.precision,

@@ -60,6 +60,7 @@ class PubRequest(_Strict):
     name: Annotated[str, Field(max_length=256)] = ""
     shots: Any = None
     parameters: ParametersRequest | None = None
+    inputs: Annotated[dict[str, Any], Field(max_length=1024)] = {}
     observables: list[Any] | Reference | None = None
     pairs: list[Any] | Reference | None = None
     precision: Annotated[Finite, Field(ge=0)] = 0.0

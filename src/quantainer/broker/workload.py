@@ -5,6 +5,7 @@ Runs in worker processes only: reading untrusted circuits may kill the process t
 
 from __future__ import annotations
 
+import json
 import math
 from collections import OrderedDict
 from collections.abc import Hashable
@@ -142,7 +143,7 @@ class Workload:
             QuantainerError: If it cannot be read or run here.
         """
         source = part(payload, sent.offset, sent.length, f"pubs.{index}")
-        digest = blake2b(source, digest_size=16).hexdigest()
+        digest = _digest(source, sent.inputs)
         warm, circuit, facts = self._circuit(source, digest, sent)
         pub = self._pub(request, sent, index, payload, circuit, facts, digest)
         return Planned(pub, self._plan(request, pub), warm)
@@ -154,7 +155,8 @@ class Workload:
         known = self._circuits.get(key)
         if known is not None:
             return True, *known
-        circuit = read(bytes(source), name=sent.name, format=sent.format, options=self._reading)
+        reading = replace(self._reading, inputs=sent.inputs) if sent.inputs else self._reading
+        circuit = read(bytes(source), name=sent.name, format=sent.format, options=reading)
         facts = measure(circuit)
         self._circuits.put(key, (circuit, facts), len(source))
         return False, circuit, facts
@@ -200,6 +202,14 @@ class Workload:
         return known
 
 
+def _digest(source: memoryview, inputs: dict[str, Any]) -> str:
+    """Return what names a circuit: its bytes, and the values of its inputs."""
+    found = blake2b(source, digest_size=16)
+    if inputs:
+        found.update(json.dumps(inputs, sort_keys=True).encode())
+    return found.hexdigest()
+
+
 def _options(request: Submission) -> Options:
     """Return what the submitter chose, as backends take it."""
     return Options(**request.options.model_dump())
@@ -232,7 +242,7 @@ def _parameters(
             "invalid_parameters",
             f"Circuit {index} has the parameters {_listed(facts.parameters)}; "
             f"values were given for {_listed(names)}.",
-            hint="Give a value for each parameter of the circuit, by name.",
+            hint="Give a value for each by name; of an OpenQASM 3 file with --input NAME=VALUE.",
         )
     if sent is None or not names:
         return None

@@ -23,7 +23,10 @@ class ReadOptions:
             others use undefined; ``strict`` only those of the paper's ``qelib1.inc``.
         include_path: Folders in which ``include`` looks. Empty (as in the broker): only the
             built-in libraries, since no file of the host may be read for someone else's circuit.
-        inputs: OpenQASM 3 only: values of ``input`` variables by name.
+        inputs: OpenQASM 3 only: values of ``input`` variables by name; a text is read as the
+            variable's type says.
+        keep_faults: OpenQASM 2 only: read a file in spite of gates that act on one qubit twice, to
+            measure the rest; ``Circuit.faults`` lists them, and the circuit can never run.
         circuit: Name of the circuit to take where a file holds several.
     """
 
@@ -37,3 +40,4 @@ class ReadOptions:
     include_path: tuple[str, ...] = ()
     inputs: dict[str, Any] = field(default_factory=dict)
     circuit: str | None = None
+    keep_faults: bool = False

@@ -49,7 +49,8 @@ def read(
 
     Raises:
         QuantainerError: ``invalid_circuit`` with file, line, column and reason; ``too_large`` with
-            the limit that was hit; ``unsupported_circuit`` for what is valid but not representable.
+            the limit that was hit; ``unsupported_circuit`` for what is valid but not representable;
+            ``invalid_parameters`` for inputs that it does not have.
     """
     if len(data) > options.max_bytes:
         raise over_limit(name, "bytes", "max_bytes", limit=options.max_bytes, needed=len(data))
@@ -61,6 +62,12 @@ def read(
             f"unknown circuit format {format!r}",
             limit=sorted(FORMATS),
             hint="Leave the format out to have it found by content.",
+        )
+    if options.inputs and format != "qasm3":
+        raise QuantainerError(
+            "invalid_parameters",
+            f"{name or 'The circuit'}: values of inputs are given, but only OpenQASM 3 has inputs, "
+            f"and this is {format}.",
         )
     reader = cast(Reader, importlib.import_module(FORMATS[format]).read)
     # Readers stop at ``max_nesting`` themselves; the interpreter must not stop them before.

@@ -10,6 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 import typer
 
 from quantainer_client.errors import QuantainerError
+from quantainer_client.inputs import inputs_of
 
 if TYPE_CHECKING:
     from quantainer.backends.backend import Backend, Limits
@@ -41,7 +42,9 @@ GateLibrary = Annotated[
 CircuitName = Annotated[str | None, typer.Option("--circuit", help="Which of several circuits.")]
 Inputs = Annotated[
     list[str] | None,
-    typer.Option("--input", metavar="NAME=VALUE", help="OpenQASM 3: value of an input variable."),
+    typer.Option(
+        "--input", metavar="NAME=VALUE", help="OpenQASM 3: value of an input variable; repeatable."
+    ),
 ]
 Level = Annotated[
     int, typer.Option(metavar="0-3", help="Effort: 0 only makes it fit, 3 tries hardest.")
@@ -60,8 +63,11 @@ class Reading:
     inputs: tuple[str, ...] = ()
     max_gates: int | None = None
 
-    def read(self) -> Circuit:
+    def read(self, *, keep_faults: bool = False) -> Circuit:
         """Read the circuit; ``include`` looks in the folder of the file.
+
+        Args:
+            keep_faults: As of ``ReadOptions``: it is to be measured, not run.
 
         Raises:
             QuantainerError: If there is no such file or it cannot be read.
@@ -75,10 +81,11 @@ class Reading:
                 limit=["legacy", "strict"],
             )
         chosen: dict[str, Any] = {"gate_library": self.gate_library, "circuit": self.circuit}
+        chosen["keep_faults"] = keep_faults
         if self.file != "-":
             chosen["include_path"] = (str(Path(self.file).absolute().parent),)
         if self.inputs:
-            chosen["inputs"] = dict(map(_input, self.inputs))
+            chosen["inputs"] = inputs_of(self.inputs)
         if self.max_gates is not None:
             chosen["max_gates"] = self.max_gates
         name = "<stdin>" if self.file == "-" else Path(self.file).name
@@ -91,19 +98,6 @@ class Reading:
             return Path(self.file).read_bytes()
         except OSError as error:
             raise QuantainerError("invalid_circuit", f"{self.file}: {error.strerror}.") from None
-
-
-def _input(text: str) -> tuple[str, Any]:
-    name, equals, value = text.partition("=")
-    if not equals or not name.isidentifier():
-        raise QuantainerError("invalid_option", f"--input takes NAME=VALUE, not {text!r}.")
-    for parse in (int, float):
-        try:
-            return name, parse(value)
-        except ValueError:
-            continue
-    words = {"true": True, "false": False}
-    return name, words.get(value.lower(), value)
 
 
 def node_limits() -> Limits:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import math
 from pathlib import Path
 from typing import Annotated, Any
 
 import typer
 
+from quantainer.cli.circuit_file import Inputs
 from quantainer.cli.host import host_socket, print_json
 from quantainer_client.connection import Connection
 from quantainer_client.errors import QuantainerError
+from quantainer_client.inputs import inputs_of
 from quantainer_client.result import Result
 from quantainer_client.submission import Pub
 
@@ -41,6 +42,7 @@ def submit(
     circuit_format: Annotated[
         str | None, typer.Option("--format", help="Format; found by content if absent.")
     ] = None,
+    inputs: Inputs = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
     """Run a circuit file and print what was measured.
@@ -49,11 +51,17 @@ def submit(
     Examples:
       quantainer submit bell.qasm --shots 1000
       quantainer submit bell.qasm --backend fake_lima --seed 7 --json
+      quantainer submit rotation.qasm --input theta=0.5 --input n=3
       cat bell.qasm | quantainer submit -
     """
     data = _read(file)
     options = {"method": method, "engine": engine, "precision": precision}
-    pub = Pub(data, format=circuit_format, name="" if file == "-" else Path(file).name)
+    pub = Pub(
+        data,
+        format=circuit_format,
+        name="" if file == "-" else Path(file).name,
+        inputs=inputs_of(inputs or ()),
+    )
     with Connection(str(host_socket())) as connection:
         result = _wait(
             connection,
@@ -62,7 +70,7 @@ def submit(
             shots=_integer(shots, "invalid_shots", "shots"),
             seed=None if seed is None else _integer(seed, "invalid_seed", "seed"),
             priority=priority,
-            timeout=_seconds(timeout),
+            timeout=timeout,
             options={name: value for name, value in options.items() if value is not None},
         )
     if as_json:
@@ -86,12 +94,6 @@ def _integer(text: str, code: str, what: str) -> int:
         return int(text)
     except ValueError:
         raise QuantainerError(code, f"--{what} takes an integer, not {text!r}.") from None
-
-
-def _seconds(timeout: float | None) -> float | None:
-    if timeout is not None and not math.isfinite(timeout):
-        raise QuantainerError("invalid_option", f"--timeout takes seconds, not {timeout}.")
-    return timeout
 
 
 def _wait(connection: Connection, pub: Pub, **fields: Any) -> Result:

@@ -87,7 +87,7 @@ def _missing(machine: Machine, node: syntax.IoDeclaration) -> QuantainerError:
     return machine.invalid(
         node,
         f"inputs without a value: {names}",
-        "Give them with the program; only `float` and `angle` inputs can stay open.",
+        "Give each with --input NAME=VALUE; only `float` and `angle` inputs can stay open.",
     )
 
 
@@ -123,6 +123,8 @@ def _value(machine: Machine, node: Node, given: Any, kind: Kind) -> Any:
         if len(digits) != kind.width or set(digits) - {"0", "1"}:
             raise machine.invalid(node, f"{given!r} is no value of {kind}")
         return int(digits, 2)
+    if isinstance(given, str):
+        given = _parsed(given, name)
     if isinstance(given, bool):
         given = int(given)
     if name in ("int", "uint", "bool", "bit", "bits") and isinstance(given, int):
@@ -136,6 +138,23 @@ def _value(machine: Machine, node: Node, given: Any, kind: Kind) -> Any:
     if name == "complex" and isinstance(given, int | float | complex):
         return complex(given)
     raise machine.invalid(node, f"{given!r} is no value of {kind}")
+
+
+def _parsed(text: str, name: str) -> Any:
+    """Return what a text is as a value of a type; the text itself if it is none."""
+    try:
+        match name:
+            case "int" | "uint":
+                return int(text, 0)
+            case "float" | "angle":
+                return float(text)
+            case "complex":
+                return complex(text)
+            case "bool":
+                return {"true": True, "false": False, "1": True, "0": False}[text.lower()]
+    except (KeyError, ValueError):
+        pass
+    return text
 
 
 def pragma(machine: Machine, node: syntax.Pragma) -> None:
