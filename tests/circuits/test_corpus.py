@@ -14,9 +14,13 @@ from typing import Any
 
 import numpy as np
 import pytest
+from qiskit import qasm2
+from qiskit.qasm2 import LEGACY_CUSTOM_INSTRUCTIONS
 from scipy.stats import chi2
 
 from quantainer.circuits import Circuit, ReadOptions, measure, read
+from quantainer.circuits.compile import compile_for
+from quantainer.core.target import TargetFacts
 from quantainer_client.errors import QuantainerError
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
@@ -36,12 +40,13 @@ def _rows() -> list[dict[str, str]]:
 ROWS = _rows()
 EXPECTED: dict[str, Any] = json.loads((CORPUS / "EXPECTED.json").read_text()) if ROWS else {}
 
-# Files that the index calls readable, and that are not: the line that is wrong, and why.
-BROKEN = {
-    "random_QAOA_angles_k3_N1000_p1.qasm.xz": (1400, "duplicate qubits"),  # cx qr[325],qr[325];
+# Files with gates that act on one qubit twice: they are measured, and refused where they would run.
+FAULTY = {
+    "random_QAOA_angles_k3_N1000_p1.qasm.xz": (1400, "cx qr[325],qr[325];", {"cx": 20, "rzz": 3}),
 }
-# Depth in the index counts a gate that the file defines as one; here it counts as its definition.
-OWN_GATES = {"adder_n10.qasm"}
+# Depth in the index counts a gate that the file defines as one step; here it counts as its
+# definition. The gates, so that Qiskit can be asked for both.
+OWN_GATES = {"adder_n10.qasm": ("majority", "unmaj")}
 # ``bit c;`` is a register of one bit here; the reference reads it as a bit of no register.
 SCALAR_BITS = {"input.qasm"}
 SECONDS = 60
@@ -56,11 +61,11 @@ def _name(row: dict[str, str]) -> str:
     return Path(row["path"]).name
 
 
-def _read(row: dict[str, str]) -> Circuit:
+def _read(row: dict[str, str], **options: Any) -> Circuit:
     folder = str((CORPUS / row["path"]).parent)
     start = time.monotonic()
     try:
-        return read(_data(row), _name(row), options=ReadOptions(include_path=(folder,)))
+        return read(_data(row), _name(row), options=ReadOptions(include_path=(folder,), **options))
     finally:
         assert time.monotonic() - start < SECONDS
 
@@ -110,12 +115,7 @@ READABLE = (
 
 @pytest.mark.parametrize("row", _expecting(*READABLE))
 def test_read_and_measured_as_the_index_says(row: dict[str, str]) -> None:
-    if _name(row) in BROKEN:
-        line, reason = BROKEN[_name(row)]
-        with pytest.raises(QuantainerError, match=rf":{line}:\d+: {reason}"):
-            _read(row)
-        return
-    facts = measure(_read(row))
+    facts = measure(_read(row, keep_faults=True))
     qubits = re.fullmatch(r"\[?(\d+)\]?", row["qubits"])
     if qubits:
         assert facts.qubits == int(qubits[1])
@@ -123,8 +123,32 @@ def test_read_and_measured_as_the_index_says(row: dict[str, str]) -> None:
         assert facts.clbits == int(row["clbits"])
     if row["depth"].isdigit() and _name(row) not in OWN_GATES:
         assert facts.depth == int(row["depth"])
+    elif row["depth"].isdigit():
+        program = qasm2.loads(_data(row).decode(), custom_instructions=LEGACY_CUSTOM_INSTRUCTIONS)
+        assert program.depth() == int(row["depth"])
+        assert facts.depth == program.decompose(list(OWN_GATES[_name(row)])).depth()
     if "no measurement" in row["expected"]:
         assert facts.measured_clbits == 0
+
+
+@pytest.mark.parametrize("name", FAULTY)
+def test_gates_on_one_qubit_twice_are_measured_and_never_run(name: str) -> None:
+    line, statement, twice = FAULTY[name]
+    row = next(row for row in ROWS if _name(row) == name)
+    with pytest.raises(QuantainerError, match=rf"^{name}:{line}:\d+: duplicate qubits"):
+        _read(row)
+    circuit = _read(row, keep_faults=True)
+    assert len(circuit.faults) == sum(twice.values())
+    assert circuit.faults[0] == f"{name}:{line}:1: {statement} acts on one qubit twice"
+    facts = measure(circuit)
+    assert (facts.qubits, facts.clbits) == (1000, 1000)
+    assert facts.gates["impossible"] == sum(twice.values())
+    written = Counter(re.findall(r"^\w+", _data(row).decode(), re.MULTILINE))
+    for gate, count in twice.items():
+        assert facts.gates[gate] == written[gate] - count
+    target = TargetFacts(name="wide", kind="qpu", qubits=1000)
+    with pytest.raises(QuantainerError, match=rf"^{name}:{line}:1: .* acts on one qubit twice"):
+        compile_for(circuit, facts, target)
 
 
 @pytest.mark.parametrize(

@@ -322,3 +322,26 @@ def test_qiskits_own_export_comes_back() -> None:
     circuit = read(qasm2.dumps(source).encode())
     assert Operator(circuit.program).equiv(Operator(source))
     assert names(circuit) == ["h", "rzx", "ecr", "ccz", "r", "cs"]
+
+
+def test_gates_on_one_qubit_twice_are_kept_in_their_places_on_demand() -> None:
+    text = """OPENQASM 2.0;
+include "qelib1.inc"; qreg q[3]; creg impossible_[3];
+h q[0]; // cx q[0],q[0];
+cx q[1], q[1]; rzz(0.3*(1+2)) q[2],
+  q[2];
+x q[0];
+if(impossible_==1) cx q[0],q[0];
+ccx q[0],q[1],q[0];
+"""
+    with pytest.raises(QuantainerError, match=r"^f:4:\d+: duplicate qubits"):
+        read(text.encode(), "f")
+    circuit = read(text.encode(), "f", options=ReadOptions(keep_faults=True))
+    places = [fault.split(" ")[0] for fault in circuit.faults]
+    assert places == ["f:4:1:", "f:4:16:", "f:7:20:", "f:8:1:"]
+    facts = measure(circuit)
+    assert facts.gates == {"h": 1, "impossible": 4, "x": 1}
+    assert (facts.depth, facts.clifford, facts.qubits) == (4, False, 3)
+    wrong = text.replace("x q[0];\nif", "x q[9];\nif").encode()
+    with pytest.raises(QuantainerError, match=r"^f:6:\d+: "):
+        read(wrong, "f", options=ReadOptions(keep_faults=True))

@@ -23,6 +23,8 @@ __all__ = ["reasons_against"]
 
 def reasons_against(circuit: Circuit, facts: Facts, device: Device) -> list[QuantainerError]:
     """Return every reason why the circuit cannot be compiled for the device."""
+    if circuit.faults:
+        return [QuantainerError("invalid_circuit", f"{fault}.") for fault in circuit.faults]
     too_wide = _width(facts, device)
     placed = too_wide or _group(circuit, device)
     found = (placed, _feedback(facts, device), _gates(facts, device))

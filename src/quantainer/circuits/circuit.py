@@ -23,6 +23,7 @@ class Circuit:
         format: The format it was read from.
         name: File or program name, for messages.
         notes: What the reader chose and the user should know ("read with the legacy gate library").
+        faults: Places and reasons why it can be measured and never run; read so only on demand.
         columnar: The columnar bytes it was read from, which the compile cache looks it up by.
     """
 
@@ -31,3 +32,4 @@ class Circuit:
     name: str = ""
     notes: tuple[str, ...] = ()
     columnar: bytes | None = None
+    faults: tuple[str, ...] = ()

@@ -77,7 +77,7 @@ def _inspect(
 ) -> None:
     from quantainer.circuits import measure
 
-    found = reading.read()
+    found = reading.read(keep_faults=True)
     facts = measure(found)
     fields = describe(found, facts)
     if backend is not None:
@@ -128,8 +128,10 @@ def _memory(facts: Facts) -> dict[str, int]:
 
 
 def _on_backend(circuit: Circuit, facts: Facts, name: str, level: int) -> dict[str, Any]:
-    from quantainer.circuits.fit import fit
+    from quantainer.circuits.fit import Fit, fit
 
+    if circuit.faults:
+        return {"backend": name, **Fit(False, circuit.faults).to_dict()}
     limits = node_limits()
     backend = backend_named(name, limits)
     target = backend.target(limits)

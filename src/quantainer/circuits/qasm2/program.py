@@ -7,9 +7,11 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from qiskit._accelerate import qasm2 as parser
+from qiskit.circuit import Instruction
 
 from quantainer.circuits.builder import STANDARD_GATES, Block, Builder
 from quantainer.circuits.qasm2.definition import Definition
+from quantainer.circuits.qasm2.faults import IMPOSSIBLE
 from quantainer.circuits.qasm2.library import LIBRARY
 from quantainer.circuits.qasm2.source import Source
 from quantainer.circuits.qasm2.statement import StatementError, angles_missing, not_finite
@@ -139,6 +141,10 @@ class Program:
         self, block: Block, gate: Definition, params: Sequence[float], qubits: Sequence[int]
     ) -> None:
         """Apply a gate of the file: as the standard gate that it equals, or by its definition."""
+        faults = self.source.faults
+        if faults is not None and gate.body is None and gate.name.startswith(faults.prefix):
+            block.other(Instruction(IMPOSSIBLE, len(qubits), 0, []), qubits)
+            return
         if gate.params is not None and len(params) != gate.params:
             raise angles_missing(gate.name, gate.params)
         if not gate.looked_up and self.recognised < _MAX_RECOGNISED:

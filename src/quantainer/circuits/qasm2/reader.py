@@ -8,6 +8,7 @@ from qiskit.qasm2 import QASM2ParseError
 
 from quantainer.circuits.circuit import Circuit
 from quantainer.circuits.options import ReadOptions
+from quantainer.circuits.qasm2.faults import mark
 from quantainer.circuits.qasm2.library import EXTENSION, LIBRARY
 from quantainer.circuits.qasm2.program import Program
 from quantainer.circuits.qasm2.source import Source
@@ -38,15 +39,40 @@ def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
     if huge:
         line, column = position(text, huge.start())
         raise invalid(name, "a register cannot be that large", line=line, column=column)
-    source = Source(text, name, options)
+    try:
+        return _interpreted(Source(text, name, options))
+    except _TwiceError as error:
+        if not options.keep_faults:
+            raise error.refusal from None
+    faults = mark(text)
+    return _interpreted(Source(faults.text, name, options, faults))
+
+
+class _TwiceError(Exception):
+    """A gate acts on one qubit twice."""
+
+    def __init__(self, refusal: QuantainerError) -> None:
+        super().__init__(refusal.message)
+        self.refusal = refusal
+
+
+def _interpreted(source: Source) -> Circuit:
     try:
         program = Program(source)
-        program.run(text)
+        program.run(source.text)
     except StatementError as refusal:
         raise source.locate(refusal, lambda part: Program(source).run(part)) from None
     except QASM2ParseError as error:
-        raise _parse_error(error, source) from None
-    return Circuit(program.builder.finish(), "qasm2", name, program.notes())
+        refused = _parse_error(error, source)
+        if source.faults is None and "duplicate qubits" in str(error):
+            raise _TwiceError(refused) from None
+        raise refused from None
+    faults = [] if source.faults is None else source.faults.found
+    reasons = tuple(f"{source.name}:{fault} acts on one qubit twice" for fault in faults)
+    notes = program.notes()
+    if reasons:
+        notes += (f"{len(reasons)} gates act on one qubit twice: it cannot run; {reasons[0]}",)
+    return Circuit(program.builder.finish(), "qasm2", source.name, notes, faults=reasons)
 
 
 def _parse_error(error: QASM2ParseError, source: Source) -> QuantainerError:

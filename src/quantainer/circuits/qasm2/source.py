@@ -11,6 +11,7 @@ from qiskit._accelerate import qasm2 as parser
 from qiskit.qasm2 import LEGACY_CUSTOM_CLASSICAL
 
 from quantainer.circuits.options import ReadOptions
+from quantainer.circuits.qasm2.faults import Faults
 from quantainer.circuits.qasm2.library import EXTENSION, LibraryGate
 from quantainer.circuits.qasm2.statement import StatementError
 from quantainer.circuits.refusal import invalid, position
@@ -26,8 +27,11 @@ _FORMAL = re.compile(r"\bgate\s+(?P<name>\w+)\s*(?:\((?P<formal>[^)]*)\))?")
 class Source:
     """The text with what is known of it before it is parsed."""
 
-    def __init__(self, text: str, name: str, options: ReadOptions) -> None:
+    def __init__(
+        self, text: str, name: str, options: ReadOptions, faults: Faults | None = None
+    ) -> None:
         self.text, self.name, self.options = text, name, options
+        self.faults = faults
         own = set(_OWN_NAME.findall(_COMMENT.sub("", text)))
         self.formal = _formal_parameters(text)
         self.extension: list[LibraryGate] = []
