@@ -104,7 +104,10 @@ def test_devices(broker: Broker) -> None:
     assert qsim["clifford_qubits"] >= 1000
     assert "qsim" in broker("devices").stdout
     assert json.loads(broker("devices", "qsim").stdout)["name"] == "qsim"
-    assert broker("devices", "nope", check=False).returncode == 1
+    refused = broker("devices", "nope", check=False)
+    assert refused.returncode == 1
+    assert "qsim, " in refused.stderr
+    assert "more" in refused.stderr
 
 
 def test_devices_are_described_beside_the_socket(broker: Broker) -> None:

@@ -146,7 +146,6 @@ def test_folder_with_a_root_file_system(broker: Broker, tmp_path: Path) -> None:
         (("-v", "/nonexistent:/x", "host"), "does not exist"),
         (("--user", "alice", "host"), "numeric"),
         (("--memory", "lots", "host"), "lots"),
-        (("--device", "/dev/quantum/nonsense", "host", "true"), "nonsense"),
     ],
 )
 def test_what_it_cannot_do_is_refused_by_name(
@@ -159,15 +158,48 @@ def test_what_it_cannot_do_is_refused_by_name(
     assert broker.leases() == []
 
 
+def test_unknown_backend_refuses_the_container(broker: Broker) -> None:
+    device = ("--device", "/dev/quantum/nonsense")
+    done = run(broker, *device, "host", "echo", "started", check=False)
+    assert done.returncode == 125
+    assert done.stdout == ""
+    assert "no backend 'nonsense'" in done.stderr
+    assert "It has: qsim, " in done.stderr
+    assert broker.leases() == []
+
+
 def test_without_a_broker_nothing_is_started(bubblewrap: None) -> None:
     absent = brokers.make()
     try:
         done = run(absent, *DEVICE, "host", "echo", "started", check=False)
     finally:
         brokers.remove(absent)
-    assert done.returncode == 1
+    assert done.returncode == 125
     assert "started" not in done.stdout
     assert "quantainer up" in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("command", "code"),
+    [
+        (["no-such-command"], 127),
+        (["/no/such/command"], 127),
+        (["./no-such-command"], 127),
+        (["/w/plain"], 126),
+        (["./plain"], 126),
+        (["/usr"], 126),
+        (["sh", "-c", "exit 1"], 1),
+        (["sh", "-c", "exit 127"], 127),
+    ],
+)
+def test_command_that_cannot_be_started_has_dockers_exit_code(
+    broker: Broker, tmp_path: Path, command: list[str], code: int
+) -> None:
+    (tmp_path / "plain").write_text("#!/bin/sh\nexit 0\n")
+    options = ("-v", f"{tmp_path}:/w", "-w", "/w", *DEVICE)
+    done = run(broker, *options, "host", *command, check=False)
+    assert done.returncode == code
+    assert broker.leases() == []
 
 
 @pytest.mark.parametrize(("command", "code"), [("exit 7", 7), ("kill -9 $$", 137)])

@@ -10,9 +10,10 @@ from quantainer.core.lease import Lease, LeaseState
 from quantainer.core.target import TargetFacts
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["NodeLimits", "admit_job", "admit_submission", "visible"]
+__all__ = ["NodeLimits", "admit_job", "admit_submission", "listed", "visible"]
 
 _KIBI = 1024
+_LISTED_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -50,7 +51,7 @@ def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFac
         )
     if backend not in targets or not lease.grants(backend):
         # What is not granted is not told apart from what does not exist.
-        names = ", ".join(sorted(visible(targets, lease))[:20]) or "none"
+        names = listed(visible(targets, lease))
         raise QuantainerError(
             "unknown_backend",
             f"There is no backend {backend!r} here.",
@@ -62,6 +63,13 @@ def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFac
             f"The container runs in mode qpu, and {backend} is a {targets[backend].kind}.",
             hint="Choose a QPU, or start the container with quantum.mode=hybrid.",
         )
+
+
+def listed(targets: Mapping[str, TargetFacts]) -> str:
+    """Return names for people, the few simulators and QPUs before the many emulators."""
+    names = sorted(targets, key=lambda name: (targets[name].kind == "emulator", name))
+    more = f" and {len(names) - _LISTED_MAX} more" if len(names) > _LISTED_MAX else ""
+    return (", ".join(names[:_LISTED_MAX]) or "none") + more
 
 
 def admit_job(lease: Lease, plan: JobPlan, node: NodeLimits) -> None:

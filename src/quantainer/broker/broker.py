@@ -11,7 +11,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from quantainer import __version__
-from quantainer.broker.admission import NodeLimits, admit_submission, visible
+from quantainer.broker.admission import NodeLimits, admit_submission, listed, visible
 from quantainer.broker.driver import Driver
 from quantainer.broker.encoding import encode
 from quantainer.broker.intake import Intake, ended
@@ -112,7 +112,7 @@ class Broker:
                 raise QuantainerError(
                     "unknown_backend",
                     f"This node has no backend {name!r}.",
-                    hint=f"It has: {', '.join(sorted(self.targets))}.",
+                    hint=f"It has: {listed(self.targets)}.",
                 )
         self.driver.handle(events.LeaseOpened(lease, at=time.time()))
 

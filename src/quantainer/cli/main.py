@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from quantainer import __version__
+from quantainer.cli.refusal import print_refusal
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["main"]
@@ -44,9 +45,6 @@ COMMANDS: dict[str, str] = {
     "runtime": "Make Docker, Podman or containerd ready for the device.",
     "bench": "Measure this node beside its peers.",
 }
-
-
-_LISTED_MAX = 12
 
 
 class _Commands(TyperGroup):
@@ -111,7 +109,8 @@ def main() -> None:
     try:
         app()
     except QuantainerError as error:
-        sys.exit(_refused(error))
+        print_refusal(error)
+        sys.exit(1)
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:
@@ -130,22 +129,3 @@ def _nobody_reads() -> bool:
     probe = select.poll()
     probe.register(sys.stdout.fileno(), 0)
     return bool(probe.poll(0))
-
-
-def _refused(error: QuantainerError) -> int:
-    typer.echo(f"quantainer: {error.message}", err=True)
-    figures = {"limit": error.limit, "needed": error.needed}
-    said = [f"{name}: {_shown(value)}" for name, value in figures.items() if value is not None]
-    if said:
-        typer.echo(f"  {'; '.join(said)}", err=True)
-    if error.hint:
-        typer.echo(f"  {error.hint}", err=True)
-    return 1
-
-
-def _shown(value: Any) -> str:
-    """Return a limit for people; of a long list its beginning."""
-    if not isinstance(value, list):
-        return str(value)
-    more = f" and {len(value) - _LISTED_MAX} more" if len(value) > _LISTED_MAX else ""
-    return ", ".join(map(str, value[:_LISTED_MAX])) + more

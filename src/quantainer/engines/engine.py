@@ -32,6 +32,19 @@ class Engine(Protocol):
         ...
 
 
+class NotMadeError(QuantainerError):
+    """The request is right, but the container could not be made. Docker exits with 125 then."""
+
+    exit_code = 125
+
+    @classmethod
+    def of(cls, error: QuantainerError) -> NotMadeError:
+        """Return the same refusal as one of this kind."""
+        return cls(
+            error.code, error.message, limit=error.limit, needed=error.needed, hint=error.hint
+        )
+
+
 def choose(name: str, image: str, engines: list[Engine]) -> Engine:
     """Return the engine of that name, or for ``auto`` the first usable one that can have the image.
 

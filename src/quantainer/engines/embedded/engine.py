@@ -17,6 +17,7 @@ from quantainer.engines.embedded.control_group import ControlGroup
 from quantainer.engines.embedded.options import Wishes, understand
 from quantainer.engines.embedded.sandbox import Sandbox
 from quantainer.engines.embedded.terminal import Terminal
+from quantainer.engines.engine import NotMadeError
 from quantainer.engines.request import Request
 from quantainer_client.channel import Channel
 from quantainer_client.errors import QuantainerError
@@ -58,6 +59,8 @@ class Embedded:
         group = ControlGroup(name, wishes.limits)
         try:
             return self._run(request, wishes, image, name, group)
+        except QuantainerError as error:
+            raise NotMadeError.of(error) from None
         finally:
             group.remove()
 

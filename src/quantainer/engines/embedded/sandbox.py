@@ -24,6 +24,10 @@ _FORWARDED = (
 )
 
 
+_PATH = ("--setenv", "PATH")
+_BINDS = frozenset(("--bind", "--ro-bind", "--bind-try", "--ro-bind-try", "--dev-bind"))
+
+
 class Sandbox:
     """A container that waits, set up but not started, for ``release``.
 
@@ -52,11 +56,15 @@ class Sandbox:
         info, info_child = os.pipe()
         gate_child, self._gate = os.pipe()
         contents = {path: _memory_file(text) for path, text in files.items()}
+        self._status, status_child = os.pipe()
+        self._command = tuple(command)
+        self._missing_code = _code_of_missing(tuple(arguments), self._command[0])
         words = [*arguments, "--info-fd", str(info_child), "--block-fd", str(gate_child)]
+        words += ["--json-status-fd", str(status_child)]
         for path, handle in contents.items():
             words += ["--ro-bind-data", str(handle), path]
         words += ["--remount-ro", "/"] if read_only else []
-        handed = (info_child, gate_child, *contents.values())
+        handed = (info_child, gate_child, status_child, *contents.values())
 
         def before_exec() -> None:
             group.enter()
@@ -68,7 +76,7 @@ class Sandbox:
             streams = dict.fromkeys(("stdin", "stdout", "stderr"), terminal.slave)
         try:
             self._process = subprocess.Popen(
-                ["bwrap", *words, "--", *command],
+                ["bwrap", *words, "--", *self._command],
                 pass_fds=handed,
                 start_new_session=True,
                 preexec_fn=before_exec,  # noqa: PLW1509 - this program has one thread
@@ -102,11 +110,21 @@ class Sandbox:
         os.close(self._gate)
 
     def wait(self) -> int:
-        """Return the exit code; 128 + the signal's number if one ended the command."""
+        """Return the exit code; 128 + the signal's number if one ended the command.
+
+        As with Docker, 127 of a command that is not there and 126 of one that cannot be executed.
+        """
         if self._terminal is not None:
             self._terminal.relay()
         code = self._process.wait()
-        return 128 - code if code < 0 else code
+        if code < 0:
+            return 128 - code
+        return code if self._started() else self._missing_code
+
+    def _started(self) -> bool:
+        """Tell whether there was a command: bubblewrap states only the exit code of one."""
+        with open(self._status, "rb") as said:  # noqa: PTH123 - a pipe
+            return any(b"exit-code" in line for line in said)
 
     def kill(self) -> None:
         """End it at once; the kernel ends every process of its pid namespace."""
@@ -119,6 +137,30 @@ class Sandbox:
         for pid in _children(self.pid) or [self.pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
+
+
+def _code_of_missing(arguments: tuple[str, ...], command: str) -> int:
+    """Return the exit code if the command cannot be started: 127, or 126 for a file that exists."""
+    mounts = [(to, what) for word, what, to in _triples(arguments) if word in _BINDS]
+    if "/" in command:
+        work = next((to for word, to, _ in _triples((*arguments, "")) if word == "--chdir"), "/")
+        wanted = [os.path.normpath(Path(work, command))]
+    else:
+        named = (value for word, name, value in _triples(arguments) if (word, name) == _PATH)
+        wanted = [f"{folder}/{command}" for folder in next(named, "").split(":")]
+    return 126 if any(_exists(path, mounts) for path in wanted) else 127
+
+
+def _triples(words: tuple[str, ...]) -> Iterable[tuple[str, str, str]]:
+    return zip(words, words[1:], words[2:], strict=False)
+
+
+def _exists(path: str, mounts: list[tuple[str, str]]) -> bool:
+    inside = [pair for pair in mounts if Path(path).is_relative_to(pair[0])]
+    if not inside:
+        return False
+    place, source = max(inside, key=lambda pair: len(pair[0]))
+    return Path(source, Path(path).relative_to(place)).exists()
 
 
 def _children(pid: int) -> list[int]:

@@ -1,0 +1,32 @@
+"""Refusals as a person reads them, on standard error."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import typer
+
+from quantainer_client.errors import QuantainerError
+
+__all__ = ["print_refusal"]
+
+_LISTED_MAX = 12
+
+
+def print_refusal(error: QuantainerError) -> None:
+    """Print what was refused, the limit, and the way out."""
+    typer.echo(f"quantainer: {error.message}", err=True)
+    figures = {"limit": error.limit, "needed": error.needed}
+    said = [f"{name}: {_shown(value)}" for name, value in figures.items() if value is not None]
+    if said:
+        typer.echo(f"  {'; '.join(said)}", err=True)
+    if error.hint:
+        typer.echo(f"  {error.hint}", err=True)
+
+
+def _shown(value: Any) -> str:
+    """Return a limit for people; of a long list its beginning."""
+    if not isinstance(value, list):
+        return str(value)
+    more = f" and {len(value) - _LISTED_MAX} more" if len(value) > _LISTED_MAX else ""
+    return ", ".join(map(str, value[:_LISTED_MAX])) + more
