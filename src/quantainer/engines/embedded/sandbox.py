@@ -127,7 +127,13 @@ class Sandbox:
             return any(b"exit-code" in line for line in said)
 
     def kill(self) -> None:
-        """End it at once; the kernel ends every process of its pid namespace."""
+        """End it at once; the kernel ends every process of its pid namespace.
+
+        The container's first process goes before bubblewrap around it: one that still waits at the
+        gate would take our end for its release.
+        """
+        with contextlib.suppress(ProcessLookupError):
+            os.kill(self.pid, signal.SIGKILL)
         with contextlib.suppress(ProcessLookupError):
             self._process.kill()
         self._process.wait()
