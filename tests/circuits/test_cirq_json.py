@@ -246,3 +246,53 @@ def test_repetitions_that_blow_up_are_refused() -> None:
 def test_angles_keep_their_value() -> None:
     program = read(_json(cirq.Circuit(cirq.rz(0.1)(A), cirq.X(A) ** 0.1))).program
     assert [float(step.params[0]) for step in program.data] == [0.1, 0.1 * math.pi]
+
+
+@pytest.mark.parametrize(
+    "operation",
+    [
+        cirq.QuantumFourierTransformGate(3).on(A, B, C),
+        cirq.QuantumFourierTransformGate(4, without_reverse=True).on(A, B, C, D),
+        cirq.QuantumFourierTransformGate(3).on(A, B, C) ** -1,
+        cirq.QuantumFourierTransformGate(2).on(A, B).controlled_by(C),
+        cirq.PhaseGradientGate(num_qubits=3, exponent=0.3).on(A, B, C),
+        cirq.PauliStringPhasor(cirq.X(A) * cirq.Y(C), exponent_neg=0.3, exponent_pos=0.1),
+        cirq.PauliStringPhasor(-cirq.Z(B) * cirq.Y(C), exponent_neg=0.3),
+        cirq.PauliStringPhasorGate(cirq.DensePauliString("XZY"), exponent_neg=0.4).on(A, B, C),
+        cirq.PauliStringPhasor(cirq.X(A) * cirq.Y(C), exponent_neg=0.3).controlled_by(B),
+        cirq.DensePauliString("XY", coefficient=1j).on(A, B).controlled_by(C),
+    ],
+    ids=str,
+)
+def test_gates_that_are_made_of_others(operation) -> None:
+    _assert_same(cirq.Circuit(operation))
+
+
+def test_a_phasor_leaves_qubits_alone_on_which_it_has_no_pauli() -> None:
+    """By its definition; Cirq 1.6 decomposes it with the idle qubit among the controls."""
+    string = cirq.X(A) * cirq.Y(C)
+    phasor = cirq.PauliStringPhasor(string, qubits=[A, B, C], exponent_neg=0.3, exponent_pos=0.1)
+    ours = Operator(read(cirq.to_json(cirq.Circuit(phasor)).encode()).program).data
+    paulis = Operator.from_label("YIX").data
+    phases = [np.exp(1j * np.pi * turns) for turns in (0.1, 0.3)]
+    expected = sum(f * (np.eye(8) + s * paulis) / 2 for f, s in zip(phases, (1, -1), strict=True))
+    assert abs(abs(np.vdot(ours, expected)) / 8 - 1) < 1e-9
+
+
+def test_a_wide_fourier_transform_is_over_the_limit_before_it_is_made() -> None:
+    line = cirq.LineQubit.range(3000)
+    text = cirq.to_json(cirq.Circuit(cirq.QuantumFourierTransformGate(3000).on(*line)))
+    with pytest.raises(QuantainerError, match="max_gates") as caught:
+        read(text.encode(), options=ReadOptions(max_gates=1_000_000))
+    assert caught.value.code == "too_large"
+
+
+def test_free_parameters_of_gates_that_are_made_of_others() -> None:
+    a = sympy.Symbol("a")
+    string = cirq.X(A) * cirq.Z(B)
+    for operation in (cirq.PauliStringPhasor(string, exponent_neg=a),
+                      cirq.PhaseGradientGate(num_qubits=2, exponent=a).on(A, B)):  # fmt: skip
+        circuit = cirq.Circuit(operation)
+        ours = read(cirq.to_json(circuit).encode()).program.assign_parameters({"a": 0.37})
+        theirs = cirq.resolve_parameters(circuit, {"a": 0.37}).unitary()
+        assert abs(abs(np.vdot(Operator(ours.reverse_bits()).data, theirs)) / 4 - 1) < 1e-9

@@ -9,6 +9,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit import QuantumCircuit
+from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.quantum_info import Operator
 
 from quantainer.circuits import Circuit, ReadOptions, measure, read
@@ -310,3 +311,53 @@ def test_what_pyqir_writes_is_read_as_text_and_as_bitcode(steps) -> None:
         assert circuit.format == "qir"
         bare = circuit.program.remove_final_measurements(inplace=False)
         assert Operator(bare).equiv(Operator(expected))
+
+
+CONTROLS = """\
+%a = call ptr @__quantum__rt__array_create_1d(i32 8, i64 2)
+%n = call i64 @__quantum__rt__array_get_size_1d(ptr %a)
+%p0 = call ptr @__quantum__rt__array_get_element_ptr_1d(ptr %a, i64 0)
+%p1 = call ptr @__quantum__rt__array_get_element_ptr_1d(ptr %a, i64 1)
+store ptr null, ptr %p0
+store ptr inttoptr (i64 1 to ptr), ptr %p1
+"""
+
+
+@pytest.mark.parametrize(
+    ("call", "name", "angles"),
+    [
+        (f"__quantum__qis__x__ctl(ptr %a, {Q2})", "x", ()),
+        (f"__quantum__qis__s__ctladj(ptr %a, {Q2})", "sdg", ()),
+        (f"__quantum__qis__t__ctl(ptr %a, {Q2})", "t", ()),
+        (f"__quantum__qis__r1__ctl(double 0.3, ptr %a, {Q2})", "p", (0.3,)),
+        ("__quantum__qis__rx__ctl(ptr %a, ptr %tuple)", "rx", (0.7,)),
+    ],
+)
+def test_gates_under_an_array_of_controls(call: str, name: str, angles: tuple[float, ...]) -> None:
+    body = (
+        CONTROLS
+        + f"""\
+%tuple = alloca {{ double, ptr }}
+%t0 = getelementptr {{ double, ptr }}, ptr %tuple, i32 0, i32 0
+%t1 = getelementptr {{ double, ptr }}, ptr %tuple, i32 0, i32 1
+store double 0.7, ptr %t0
+store {Q2}, ptr %t1
+call void @{call}
+ret i64 %n
+"""
+    )
+    expected = QuantumCircuit(3)
+    gate = get_standard_gate_name_mapping()[name].base_class(*angles)
+    expected.append(gate.control(2, annotated=False), [0, 1, 2])
+    assert Operator(program(body).program).equiv(Operator(expected))
+
+
+def test_controls_that_cannot_be_are_refused_with_their_line() -> None:
+    twice = CONTROLS + "call void @__quantum__qis__x__ctl(ptr %a, ptr null)\nret i64 0\n"
+    with pytest.raises(QuantainerError, match=r"^test.ll:\d+: .*names a qubit twice"):
+        program(twice)
+    with pytest.raises(QuantainerError, match=r"^test.ll:\d+: .*not an array of known size"):
+        program(f"call void @__quantum__qis__x__ctl({Q0}, {Q1})\nret i64 0\n")
+    with pytest.raises(QuantainerError, match=r"^test.ll:\d+: .*9000 controls"):
+        program(CONTROLS.replace("i64 2)", "i64 9000)")
+                + f"call void @__quantum__qis__x__ctl(ptr %a, {Q2})\nret i64 0\n")  # fmt: skip

@@ -49,6 +49,10 @@ class Wires(Protocol):
         """Count operations; refuse above the limit."""
         ...
 
+    def room(self, operations: int) -> None:
+        """Refuse if these operations more are above the limit."""
+        ...
+
 
 class Block:
     """A list of operations on the wires of a root program."""
@@ -112,6 +116,10 @@ class Block:
                 [wires.clbits[index] for index in clbits],
             )
         )
+
+    def room(self, operations: int) -> None:
+        """Refuse if these operations more are above the limit, before they are made."""
+        self._wires.room(operations)
 
     def block(self) -> Block:
         """Return an empty block on the same wires, for :meth:`branch`."""
@@ -243,7 +251,12 @@ class Builder(Block):
     def spend(self, operations: int) -> None:
         """Count operations inside of blocks; refuse above the limit."""
         self._inner += operations
-        needed, limit = self._inner + len(self.operations), self.options.max_gates
+        self.room(0)
+
+    def room(self, operations: int) -> None:
+        """Refuse if these operations more are above the limit, before they are made."""
+        needed = self._inner + len(self.operations) + operations
+        limit = self.options.max_gates
         if needed > limit:
             raise over_limit(self.name, "gates", "max_gates", limit=limit, needed=needed)
 

@@ -20,6 +20,12 @@ from qiskit.circuit.library import UnitaryGate
 from qiskit.quantum_info import Clifford, Operator
 
 from quantainer.circuits.builder import STANDARD_GATES, Block, Builder
+from quantainer.circuits.cirq_json.composite import (
+    fourier,
+    pauli_phasor,
+    pauli_string,
+    phase_gradient,
+)
 from quantainer.circuits.cirq_json.values import (
     UnknownTypeError,
     Values,
@@ -100,15 +106,15 @@ class GateReader:
             raise UnknownTypeError(kind, f"{kind} is noise, which is no part of a circuit")
         at = tuple(qubits)
         if kind in _POWERS:
-            exponent = self._number(gate, "exponent", 1.0)
-            left = self._power(block, _POWERS[kind], exponent, at)
+            exponent = self.number(gate, "exponent", 1.0)
+            left = self.power(block, _POWERS[kind], exponent, at)
             return left + self._shift(gate)
         if kind in _PAIRS:
-            angle = self._number(gate, "exponent", 1.0) * _PI
-            self._gate(block, _PAIRS[kind], at, angle)
+            angle = self.number(gate, "exponent", 1.0) * _PI
+            self.standard(block, _PAIRS[kind], at, angle)
             return angle / 2 + self._shift(gate)
         if kind in _ROTATIONS:
-            self._gate(block, _ROTATIONS[kind], at, self._number(gate, "rads"))
+            self.standard(block, _ROTATIONS[kind], at, self.number(gate, "rads"))
             return 0.0
         special = _SPECIAL.get(kind)
         if special is None:
@@ -118,7 +124,7 @@ class GateReader:
     def _shift(self, gate: dict[str, Any]) -> Any:
         """Return the phase of ``global_shift``, which is counted in units of the exponent."""
         shift = gate.get("global_shift", 0.0)
-        return self._number(gate, "exponent", 1.0) * (shift * _PI) if shift else 0.0
+        return self.number(gate, "exponent", 1.0) * (shift * _PI) if shift else 0.0
 
     def controlled(
         self,
@@ -132,7 +138,7 @@ class GateReader:
         inner = self._as_gate(gate, len(targets))
         for pattern in patterns:
             state = sum(bit << index for index, bit in enumerate(pattern))
-            operation = inner.control(len(controls), ctrl_state=state)
+            operation = inner.control(len(controls), ctrl_state=state, annotated=False)
             block.other(operation, [*controls, *targets])
 
     def _as_gate(self, gate: dict[str, Any], qubits: int) -> Gate:
@@ -153,7 +159,7 @@ class GateReader:
         phase = self.append(builder, gate, range(qubits))
         return builder.finish(), phase
 
-    def _power(self, block: Block, kind: str, exponent: Any, at: tuple[int, ...]) -> Any:
+    def power(self, block: Block, kind: str, exponent: Any, at: tuple[int, ...]) -> Any:
         """Append a power of an involution; only X and Y rotations leave a phase out."""
         if not is_free(exponent):
             turns = float(exponent) % 2
@@ -161,13 +167,13 @@ class GateReader:
                 return self._identity(block, {}, at)
             name = _NAMED[kind].get(turns)
             if name is not None:
-                return self._gate(block, name, at)
+                return self.standard(block, name, at)
         angle = exponent * _PI
         if kind in ("x", "y"):
-            self._gate(block, f"r{kind}", at, angle)
+            self.standard(block, f"r{kind}", at, angle)
             return angle / 2
         if kind in ("z", "cz"):
-            return self._gate(block, "p" if kind == "z" else "cp", at, angle)
+            return self.standard(block, "p" if kind == "z" else "cp", at, angle)
         if kind == "ccz":
             return self._ccz(block, angle, at)
         return self._conjugated(block, kind, exponent, at)
@@ -175,37 +181,39 @@ class GateReader:
     def _conjugated(self, block: Block, kind: str, exponent: Any, at: tuple[int, ...]) -> Any:
         """Append a power as another one between two gates that undo each other."""
         if kind == "h":
-            self._gate(block, "ry", at, -_PI / 4)
-            self._power(block, "z", exponent, at)
-            return self._gate(block, "ry", at, _PI / 4)
+            self.standard(block, "ry", at, -_PI / 4)
+            self.power(block, "z", exponent, at)
+            return self.standard(block, "ry", at, _PI / 4)
         if kind == "swap":
-            self._gate(block, "cx", (at[1], at[0]))
-            self._power(block, "cx", exponent, at)
-            return self._gate(block, "cx", (at[1], at[0]))
+            self.standard(block, "cx", (at[1], at[0]))
+            self.power(block, "cx", exponent, at)
+            return self.standard(block, "cx", (at[1], at[0]))
         if kind == "cy":
-            self._gate(block, "sdg", (at[1],))
-            self._power(block, "cx", exponent, at)
-            return self._gate(block, "s", (at[1],))
-        self._gate(block, "h", at[-1:])
-        self._power(block, kind.replace("x", "z"), exponent, at)
-        return self._gate(block, "h", at[-1:])
+            self.standard(block, "sdg", (at[1],))
+            self.power(block, "cx", exponent, at)
+            return self.standard(block, "s", (at[1],))
+        self.standard(block, "h", at[-1:])
+        self.power(block, kind.replace("x", "z"), exponent, at)
+        return self.standard(block, "h", at[-1:])
 
     def _ccz(self, block: Block, angle: Any, at: tuple[int, ...]) -> Any:
         a, b, c = at
-        self._gate(block, "cp", (b, c), angle / 2)
-        self._gate(block, "cx", (a, b))
-        self._gate(block, "cp", (b, c), -angle / 2)
-        self._gate(block, "cx", (a, b))
-        return self._gate(block, "cp", (a, c), angle / 2)
+        self.standard(block, "cp", (b, c), angle / 2)
+        self.standard(block, "cx", (a, b))
+        self.standard(block, "cp", (b, c), -angle / 2)
+        self.standard(block, "cx", (a, b))
+        return self.standard(block, "cp", (a, c), angle / 2)
 
-    def _gate(self, block: Block, name: str, at: tuple[int, ...], *angles: Any) -> float:
+    def standard(self, block: Block, name: str, at: tuple[int, ...], *angles: Any) -> float:
+        """Append a standard gate."""
         gate = STANDARD_GATES[name]
         if gate.num_qubits != len(at):
             raise ValueError(f"gate {name} on {len(at)} qubits")
         block.gate(gate, at, angles)
         return 0.0
 
-    def _number(self, gate: dict[str, Any], field: str, default: Any = None) -> Any:
+    def number(self, gate: dict[str, Any], field: str, default: Any = None) -> Any:
+        """Return a number or an expression of a gate."""
         return self._values.number(gate.get(field, default))
 
     # --- Gates that are no plain powers
@@ -214,55 +222,55 @@ class GateReader:
     def _identity(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> float:
         del gate
         for qubit in at:
-            self._gate(block, "id", (qubit,))
+            self.standard(block, "id", (qubit,))
         return 0.0
 
     def _phase(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> None:
-        self._gate(block, "global_phase", at, cmath.phase(complex_number(gate["coefficient"])))
+        self.standard(block, "global_phase", at, cmath.phase(complex_number(gate["coefficient"])))
 
     def _cswap(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> None:
         del gate
-        self._gate(block, "cswap", at)
+        self.standard(block, "cswap", at)
 
     def _iswap(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> Any:
-        exponent = self._number(gate, "exponent", 1.0)
+        exponent = self.number(gate, "exponent", 1.0)
         if not is_free(exponent) and exponent == 1:
-            self._gate(block, "iswap", at)
+            self.standard(block, "iswap", at)
         else:
-            self._gate(block, "xx_plus_yy", at, -_PI * exponent, 0.0)
+            self.standard(block, "xx_plus_yy", at, -_PI * exponent, 0.0)
         return self._shift(gate)
 
     def _phased_iswap(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> Any:
-        phase = -self._number(gate, "phase_exponent", 0.25) * _PI
-        self._gate(block, "p", at[:1], -phase)
-        self._gate(block, "p", at[1:], phase)
+        phase = -self.number(gate, "phase_exponent", 0.25) * _PI
+        self.standard(block, "p", at[:1], -phase)
+        self.standard(block, "p", at[1:], phase)
         left = self._iswap(block, gate, at)
-        self._gate(block, "p", at[:1], phase)
-        self._gate(block, "p", at[1:], -phase)
+        self.standard(block, "p", at[:1], phase)
+        self.standard(block, "p", at[1:], -phase)
         return left
 
     def _phased_x(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> Any:
-        exponent = self._number(gate, "exponent", 1.0)
-        axis = self._number(gate, "phase_exponent")
+        exponent = self.number(gate, "exponent", 1.0)
+        axis = self.number(gate, "phase_exponent")
         if not is_free(axis) and axis == 0:
-            return self._power(block, "x", exponent, at) + self._shift(gate)
-        self._gate(block, "r", at, exponent * _PI, axis * _PI)
+            return self.power(block, "x", exponent, at) + self._shift(gate)
+        self.standard(block, "r", at, exponent * _PI, axis * _PI)
         return exponent * (_PI / 2) + self._shift(gate)
 
     def _phased_xz(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> Any:
-        axis = self._number(gate, "axis_phase_exponent") * _PI
-        angle = self._number(gate, "x_exponent") * _PI
-        self._gate(block, "r", at, angle, axis)
-        self._gate(block, "p", at, self._number(gate, "z_exponent") * _PI)
+        axis = self.number(gate, "axis_phase_exponent") * _PI
+        angle = self.number(gate, "x_exponent") * _PI
+        self.standard(block, "r", at, angle, axis)
+        self.standard(block, "p", at, self.number(gate, "z_exponent") * _PI)
         return angle / 2
 
     def _fsim(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> None:
-        self._gate(block, "xx_plus_yy", at, 2 * self._number(gate, "theta"), 0.0)
-        self._gate(block, "cp", at, -self._number(gate, "phi"))
+        self.standard(block, "xx_plus_yy", at, 2 * self.number(gate, "theta"), 0.0)
+        self.standard(block, "cp", at, -self.number(gate, "phi"))
 
     def _phased_fsim(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> None:
         names = ("theta", "zeta", "chi", "gamma", "phi")
-        theta, zeta, chi, gamma, phi = (float(self._number(gate, name)) for name in names)
+        theta, zeta, chi, gamma, phi = (float(self.number(gate, name)) for name in names)
         sine, cosine = -1j * math.sin(theta), math.cos(theta)
         matrix = np.eye(4, dtype=complex)
         matrix[1:3, 1:3] = cmath.exp(-1j * gamma) * np.array(
@@ -275,11 +283,11 @@ class GateReader:
         _unitary(block, matrix, at)
 
     def _molmer_sorensen(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> None:
-        self._gate(block, "rxx", at, 2 * self._number(gate, "rads"))
+        self.standard(block, "rxx", at, 2 * self.number(gate, "rads"))
 
     def _u(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> None:
-        angles = [self._number(gate, name) * _PI for name in ("theta", "phi", "lmda")]
-        self._gate(block, "u", at, *angles)
+        angles = [self.number(gate, name) * _PI for name in ("theta", "phi", "lmda")]
+        self.standard(block, "u", at, *angles)
 
     def _matrix_gate(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> None:
         if any(size != 2 for size in gate.get("qid_shape", ())):
@@ -298,7 +306,7 @@ class GateReader:
         for index in range(len(places)):
             while places[index] != index:
                 target = places[index]
-                self._gate(block, "swap", (at[index], at[target]))
+                self.standard(block, "swap", (at[index], at[target]))
                 places[index], places[target] = places[target], places[index]
 
     def _inverse(self, block: Block, gate: dict[str, Any], at: tuple[int, ...]) -> Any:
@@ -401,4 +409,9 @@ _SPECIAL: dict[str, Special] = {
     "CliffordGate": GateReader._clifford,
     "ResetChannel": GateReader._reset,
     "WaitGate": GateReader._wait,
+    "QuantumFourierTransformGate": fourier,
+    "PhaseGradientGate": phase_gradient,
+    # Operations in Cirq; here gates on the qubits that they name.
+    "PauliString": pauli_string,
+    "PauliStringPhasor": pauli_phasor,
 }

@@ -11,10 +11,15 @@ from quantainer.circuits.cirq_json.document import Document, kind_of
 from quantainer.circuits.cirq_json.gates import GateReader, control_patterns
 from quantainer.circuits.cirq_json.qubits import Qubit, qubit
 from quantainer.circuits.cirq_json.records import Records, Scope
-from quantainer.circuits.cirq_json.values import UnknownTypeError, Values, complex_number
+from quantainer.circuits.cirq_json.values import UnknownTypeError, Values
 from quantainer.circuits.refusal import over_limit
 
 __all__ = ["Operations"]
+
+_PAULIS = {
+    **{"_PauliX": "X", "_PauliY": "Y", "_PauliZ": "Z"},
+    **{"cirq.X": "X", "cirq.Y": "Y", "cirq.Z": "Z", "IdentityGate": "I"},
+}
 
 
 class Operations:
@@ -32,7 +37,6 @@ class Operations:
             "ClassicallyControlledOperation": self._classically_controlled,
             "CircuitOperation": self._nested,
             "ControlledOperation": self._controlled,
-            "PauliString": self._pauli_string,
         }
 
     def fill(self, circuit: dict[str, Any]) -> None:
@@ -152,12 +156,22 @@ class Operations:
         patterns = control_patterns(operation.get("control_values"), len(controls))
         self._gates.controlled(block, self._gate_of(inner), controls, targets, patterns)
 
-    def _pauli_string(self, block: Block, operation: dict[str, Any], scope: Scope) -> None:
-        if abs(abs(complex_number(operation["coefficient"])) - 1) > 1e-9:
-            raise UnknownTypeError("PauliString", "a PauliString that is not unitary")
-        at = self._at(_own_qubits(operation), scope)
-        for (_, pauli), index in zip(operation["qubit_pauli_map"], at, strict=True):
-            self._gates.append(block, pauli, [index])
+    def _product(self, operation: dict[str, Any]) -> dict[str, Any]:
+        """Return a product of Paulis, or phases by one, as a gate on the qubits that it names."""
+        kind = kind_of(operation)
+        string = operation
+        if kind == "PauliStringPhasor":
+            string = self._document.resolve(operation["pauli_string"])
+        letters = {}
+        for value, pauli in string["qubit_pauli_map"]:
+            key, _ = qubit(self._document.resolve(value))
+            letters[key] = _PAULIS[kind_of(self._document.resolve(pauli))]
+        keys = [qubit(self._document.resolve(value))[0] for value in _own_qubits(operation)]
+        if not letters.keys() <= set(keys):
+            raise ValueError("a PauliStringPhasor on fewer qubits than its PauliString")
+        named = [letters.get(key, "I") for key in keys]
+        coefficient = string.get("coefficient", 1)
+        return {**operation, "cirq_type": kind, "letters": named, "coefficient": coefficient}
 
     def _gate_of(self, operation: dict[str, Any]) -> dict[str, Any]:
         kind = kind_of(operation)
@@ -165,6 +179,8 @@ class Operations:
         if kind in ("GateOperation", "SingleQubitPauliStringGateOperation"):
             gate: dict[str, Any] = self._document.resolve(inner)
             return gate
+        if kind in ("PauliString", "PauliStringPhasor"):
+            return self._product(operation)
         if kind == "ParallelGateOperation":
             copies = len(operation["qubits"])
             return {"cirq_type": "ParallelGate", "sub_gate": inner, "num_copies": copies}
@@ -222,6 +238,8 @@ def _parameters(operation: dict[str, Any]) -> list[Any]:
 
 def _own_qubits(operation: dict[str, Any]) -> list[Any]:
     """Return the qubits that an operation names itself; those of a nested one are its own."""
+    if "pauli_string" in operation and not operation.get("qubits"):
+        operation = operation["pauli_string"]
     if "qubit_pauli_map" in operation:
         return [pair[0] for pair in operation["qubit_pauli_map"]]
     single = [operation["qubit"]] if "qubit" in operation else []

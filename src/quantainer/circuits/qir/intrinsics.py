@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any
 from quantainer.circuits.builder import STANDARD_GATES
 from quantainer.circuits.qir.arithmetic import known
 from quantainer.circuits.qir.circuit import Output
+from quantainer.circuits.qir.controlled import SIZE, control_call, controlled_gate
 from quantainer.circuits.qir.gates import gate_of
 from quantainer.circuits.qir.syntax import SyntaxFaultError
 from quantainer.circuits.qir.values import (
@@ -63,6 +64,8 @@ class Intrinsics:
             f"{_RT}result_allocate": lambda *_: self._new_result(),
             f"{_RT}result_array_allocate": self._fill_with_results,
             f"{_RT}array_get_element_ptr_1d": self._element,
+            f"{_RT}array_create_1d": lambda _, size: self._array(size),
+            f"{_RT}array_get_size_1d": self._size,
             "create_creg": self._create_register,
             "get_creg_bit": self._get_bit,
             "set_creg_bit": self._set_bit,
@@ -85,6 +88,9 @@ class Intrinsics:
             gate = gate_of(callee)
             if gate is not None:
                 return self._gate(*gate, arguments)
+            controlled = control_call(callee, arguments, self._machine.memory.get)
+            if controlled is not None:
+                return self._controlled(*controlled)
             if callee.startswith(f"{_QIS}barrier"):
                 qubits = [self._qubit(argument) for argument in arguments]
                 self._machine.block.barrier(qubits or range(len(self._output.builder.qubits)))
@@ -115,6 +121,17 @@ class Intrinsics:
         if len(set(at)) < len(at):
             raise UnknownValueError(f"gate {standard} names a qubit twice")
         self._machine.block.gate(STANDARD_GATES[standard], at, values)
+
+    def _controlled(
+        self, standard: str, angles: list[Any], controls: list[Any], targets: list[Any]
+    ) -> None:
+        values = [float(known(angle)) for angle in angles]
+        if not all(map(math.isfinite, values)):
+            raise UnknownValueError("an angle is not a finite number")
+        at = [self._qubit(qubit) for qubit in (*controls, *targets)]
+        if len(set(at)) < len(at):
+            raise UnknownValueError(f"controlled gate {standard} names a qubit twice")
+        self._machine.block.other(controlled_gate(standard, values, len(controls)), at)
 
     def _reset(self, qubit: Any) -> None:
         self._machine.block.reset(self._qubit(qubit))
@@ -169,10 +186,23 @@ class Intrinsics:
         self._output.release(self._qubit(qubit))
 
     def _allocate_array(self, size: Any) -> Cell:
-        self._created += 1
-        place = Cell(("array", self._created), 0)
+        place = self._array(size)
         self._fill(place, known(size), self._allocate)
         return place
+
+    def _array(self, size: Any) -> Cell:
+        self._created += 1
+        place = Cell(("array", self._created), 0)
+        self._machine.memory[Cell(place.region, SIZE)] = int(known(size))
+        return place
+
+    def _size(self, array: Any) -> int:
+        size = None
+        if isinstance(array, Cell):
+            size = self._machine.memory.get(Cell(array.region, SIZE))
+        if not isinstance(size, int):
+            raise UnknownValueError(_reason(array, "an array of known size"))
+        return size
 
     def _fill_with_qubits(self, size: Any, place: Any, *_: Any) -> None:
         self._fill(place, known(size), self._allocate)
