@@ -313,6 +313,50 @@ def test_a_lease_never_covers_the_broker_or_the_host(broker: Broker) -> None:
             assert caught.value.code == "bad_request"
 
 
+def test_a_group_shared_with_others_identifies_nobody(
+    broker: Broker, box: Callable[..., Box], group: Callable[..., Group]
+) -> None:
+    """Containers without a group of their own (``--cgroups=disabled``) lie in their caller's."""
+    shell = group("session")
+    caller = box("caller", leased=False, unshare=(), group=shell)
+    boxes = [box(f"ungrouped-{number}", leased=False, group=shell) for number in range(2)]
+    leases = [lease(broker, f"ungrouped-{i}", pid=each.pid) for i, each in enumerate(boxes)]
+    assert leases[0]["id"] != leases[1]["id"]
+    for own, each in zip(leases, boxes, strict=True):
+        assert each.eval("Connection(DEVICE).hello()['lease']['id']") == own["id"]
+    assert caller.code(HELLO) == "no_lease", "the shell that started them is neither"
+    anchors = {found["anchor"].partition(":")[0] for found in broker.leases()}
+    assert anchors == {"pidns"}
+
+
+def test_without_a_group_and_a_pid_namespace_of_its_own_there_is_no_lease(
+    broker: Broker, box: Callable[..., Box], group: Callable[..., Group]
+) -> None:
+    shell = group("session")
+    box("caller", leased=False, unshare=(), group=shell)
+    on_host = box("ungrouped-on-host", leased=False, unshare=(), group=shell)
+    with pytest.raises(QuantainerError) as caught:
+        lease(broker, "ungrouped-on-host", pid=on_host.pid)
+    assert caught.value.code == "bad_request"
+    assert "neither a control group nor a pid namespace of its own" in caught.value.message
+    assert on_host.code(HELLO) == "no_lease"
+
+
+def test_a_pid_namespace_of_two_containers_identifies_neither(
+    broker: Broker, box: Callable[..., Box]
+) -> None:
+    """``--pid container:…`` together with ``--cgroups=disabled``."""
+    first = box("namespace-owner")
+    own = first.eval("Connection(DEVICE).hello()['lease']['id']")
+    first("import subprocess; child = subprocess.Popen(['sleep', '600'])")
+    children = Path(f"/proc/{first.pid}/task/{first.pid}/children").read_text().split()
+    with pytest.raises(QuantainerError) as caught:
+        lease(broker, "namespace-guest", pid=int(children[0]))
+    assert caught.value.code == "bad_request"
+    assert "pid namespace it shares" in caught.value.message
+    assert first.eval("Connection(DEVICE).hello()['lease']['id']") == own, "it is undisturbed"
+
+
 def test_a_connection_ends_with_its_lease(broker: Broker, box: Callable[..., Box]) -> None:
     ended = box("ended")
     ended(f"held = dial(DEVICE); assert ask(held, {HELLO!r})['ok']")

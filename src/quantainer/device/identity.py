@@ -26,6 +26,7 @@ __all__ = [
     "Peer",
     "anchors_of",
     "container_cgroup",
+    "has_ended",
     "identify",
     "open_peer",
     "root_of",

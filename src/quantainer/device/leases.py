@@ -22,9 +22,10 @@ from quantainer.device.identity import (
     Peer,
     anchors_of,
     container_cgroup,
+    has_ended,
     root_of,
 )
-from quantainer.device.residents import inspect, resident_of_group, residents
+from quantainer.device.residents import inspect, is_shared, resident_of_group, residents
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["LeaseDesk"]
@@ -130,17 +131,41 @@ class LeaseDesk:
 
     def _anchor(self, request: LeaseOpen, peer: Peer | None) -> Anchor:
         cgroup = request.cgroup if peer is None else peer.cgroup
-        if request.anchor == "cgroup" and cgroup is not None and not self._is_ours(cgroup):
+        if request.anchor == "cgroup" and cgroup is not None and self._is_own_group(cgroup, peer):
             return Anchor("cgroup", cgroup)
         namespace = self._pid_namespace(peer)
-        if namespace is not None:
-            return Anchor("pidns", str(namespace))
-        raise QuantainerError(
-            "bad_request",
-            "Nothing tells this container's processes from those of the host: it has neither a "
-            "control group nor a pid namespace of its own.",
-            hint="Start it without --pid host, or with a control group of its own.",
-        )
+        if namespace is None:
+            raise QuantainerError(
+                "bad_request",
+                "Nothing tells this container's processes from those of the host: it has neither a "
+                "control group nor a pid namespace of its own.",
+                hint="Start it without --pid host, or with a control group of its own.",
+            )
+        self._refuse_shared_namespace(request.container, namespace)
+        return Anchor("pidns", str(namespace))
+
+    def _is_own_group(self, cgroup: str, peer: Peer | None) -> bool:
+        """Tell whether a control group was made for the container."""
+        return not self._is_ours(cgroup) and (peer is None or not is_shared(peer))
+
+    def _refuse_shared_namespace(self, container: str, namespace: int) -> None:
+        """Refuse to tell a container by a pid namespace that is another's as well.
+
+        Raises:
+            QuantainerError: ``bad_request``.
+        """
+        for lease in self._broker.driver.lifecycle.leases.values():
+            if lease.pid_namespace != namespace or lease.container == container:
+                continue
+            watch = self._watches.get(lease.id)
+            if watch is None or has_ended(watch):
+                continue  # the namespace went with it, and its number is in use again
+            raise QuantainerError(
+                "bad_request",
+                "Nothing tells this container's processes from those of another container, whose "
+                "pid namespace it shares: it has no control group of its own.",
+                hint="Start it without --pid container:…, or with a control group of its own.",
+            )
 
     def _pid_namespace(self, peer: Peer | None) -> int | None:
         """Return the pid namespace that only this container's processes live in, if it has one."""

@@ -10,7 +10,7 @@ from quantainer.core.lease import Anchor
 from quantainer.device.identity import Peer, anchors_of, identify
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["inspect", "resident_of_group", "residents"]
+__all__ = ["inspect", "is_shared", "resident_of_group", "residents"]
 
 _GROUPS = Path("/sys/fs/cgroup")
 _TREES = ("", "unified", "devices", "pids", "memory", "cpu", "systemd")
@@ -43,6 +43,44 @@ def resident_of_group(anchor: Anchor, root: Path = _GROUPS) -> int | None:
             if anchor in _anchors(pid):
                 return pid
     return None
+
+
+def is_shared(peer: Peer, root: Path = _GROUPS) -> bool:
+    """Tell whether others than a container's processes live in its control group.
+
+    Then no engine made that group for the container (``podman run --cgroups=disabled``): it is that
+    of whoever started it, and says nothing.
+    """
+    for tree in _TREES:
+        for pid in _members(root / tree / peer.cgroup.lstrip("/")):
+            if not _is_of(pid, peer):
+                return True
+    return False
+
+
+def _is_of(pid: int, peer: Peer) -> bool:
+    """Tell whether a process is the peer, lives in its pid namespace, or descends from it."""
+    if pid == peer.pid:
+        return True
+    try:
+        other = inspect(pid)
+    except (QuantainerError, OSError):
+        return True  # it has ended
+    hosts = Path("/proc/self/ns/pid").stat().st_ino
+    own = peer.pid_namespaces[0] if peer.pid_namespaces else hosts
+    if own != hosts and own in other.pid_namespaces:
+        return True
+    return peer.pid in _ancestors(pid)
+
+
+def _ancestors(pid: int) -> Iterator[int]:
+    while pid > 1:
+        try:
+            status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
+        except OSError:
+            return
+        pid = int(status.rpartition(")")[2].split()[1])
+        yield pid
 
 
 def residents() -> dict[Anchor, int]:
