@@ -18,7 +18,7 @@ demo:
 	@scripts/demo $(BIN)
 
 setup-dev:
-	@scripts/setup $(VENV) dev fast lightning plot qir
+	@scripts/setup $(VENV) dev fast lightning plot qir fuzz
 
 test: setup-dev
 	@scripts/system-packages

@@ -1,4 +1,7 @@
-"""A short coverage-guided run of every reader; ``fuzz_readers.py`` runs as long as one likes."""
+"""A short coverage-guided run of every reader; ``fuzz_readers.py`` runs as long as one likes.
+
+``QUANTAINER_FUZZ_SECONDS`` is how long each reader is fuzzed here.
+"""
 
 from __future__ import annotations
 
@@ -11,7 +14,7 @@ from pathlib import Path
 import pytest
 
 HARNESS = Path(__file__).with_name("fuzz_readers.py")
-SECONDS = int(os.environ.get("QUANTAINER_FUZZ_SECONDS", "8"))
+SECONDS = int(os.environ.get("QUANTAINER_FUZZ_SECONDS", "5"))
 
 pytestmark = pytest.mark.skipif(
     find_spec("atheris") is None, reason="atheris, the coverage-guided fuzzer, is not installed"
