@@ -11,6 +11,7 @@ from qiskit import ClassicalRegister, QuantumCircuit, QuantumRegister, qasm2
 from qiskit.circuit.classical import expr, types
 
 from quantainer.backends.backend import Limits, Options
+from quantainer.backends.choice import METHODS
 from quantainer.backends.qsim import Qsim
 from quantainer.backends.simulators import branching
 from quantainer_client.errors import QuantainerError
@@ -243,3 +244,85 @@ def test_repeated_error_correction_rounds(qsim: Qsim, limits: Limits) -> None:
     syndrome = 0b11 << 11
     whole = sum(syndrome << 24 * round_ for round_ in range(3)) | 1 << 72 + 12
     assert set(memories(result, 97)) == {whole}
+
+
+ENGINES = ("aer", "lightning", "numpy", "panta", "prism", "qevedo", "qsimcirq", "stim")
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("width", [64, 65, 128, 301])
+def test_result_registers_of_any_width_run_on_every_engine(
+    engine: str, width: int, qsim: Qsim, limits: Limits
+) -> None:
+    """Report 46, and its kind: the highest, the 65th and the lowest bit are right."""
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    circuit = QuantumCircuit(QuantumRegister(2), ClassicalRegister(width, "c"))
+    circuit.x(0)
+    circuit.measure(0, [width - 1])
+    circuit.measure(0, [width // 2])
+    circuit.measure(1, [0])
+    right = {1 << width - 1 | 1 << width // 2: 1.0}
+    done = 0
+    for method in METHODS:
+        options = Options(engine=engine, method=method)
+        try:
+            result = run(qsim, circuit, limits, shots=50, options=options)
+        except QuantainerError as refused:
+            if refused.code != "unsupported_circuit":
+                raise
+            continue
+        check(memories(result, width), right)
+        done += 1
+    assert done
+
+
+@pytest.mark.parametrize("engine", ["aer", "lightning", "numpy"])
+def test_wide_registers_beside_a_condition_on_a_narrow_one(
+    engine: str, qsim: Qsim, limits: Limits
+) -> None:
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    wide, narrow = ClassicalRegister(100, "wide"), ClassicalRegister(2, "narrow")
+    circuit = QuantumCircuit(QuantumRegister(2), wide, narrow)
+    circuit.x(0)
+    circuit.measure(0, narrow[1])
+    with circuit.if_test(expr.greater(narrow, 1)):
+        circuit.x(1)
+    circuit.measure(1, wide[99])
+    options = Options(engine=engine, method="trajectories")
+    result = run(qsim, circuit, limits, shots=50, options=options)
+    check(memories(result, 102), {1 << 99 | 1 << 101: 1.0})
+
+
+def test_wide_registers_beside_a_loop_that_only_one_engine_has(qsim: Qsim, limits: Limits) -> None:
+    wide, narrow = ClassicalRegister(100, "wide"), ClassicalRegister(1, "narrow")
+    circuit = QuantumCircuit(QuantumRegister(2), wide, narrow)
+    circuit.x(0)
+    with circuit.for_loop(range(5)):
+        circuit.x(1)
+        circuit.measure(0, narrow[0])
+        with circuit.if_test((narrow, 1)):
+            circuit.break_loop()
+    circuit.measure(1, wide[99])
+    result = run(qsim, circuit, limits, shots=50)
+    assert result.metadata["engine"] == "aer"
+    check(memories(result, 101), {1 << 99 | 1 << 100: 1.0})
+
+
+def test_a_wide_register_that_is_compared_goes_to_an_engine_that_can(
+    qsim: Qsim, limits: Limits
+) -> None:
+    wide, out = ClassicalRegister(100, "wide"), ClassicalRegister(1, "out")
+    circuit = QuantumCircuit(QuantumRegister(2), wide, out)
+    circuit.h(0)
+    circuit.measure(0, wide[99])
+    with circuit.if_test(expr.greater(wide, 2**98)):
+        circuit.x(1)
+    circuit.measure(1, out[0])
+    result = run(qsim, circuit, limits, shots=500)
+    check(memories(result, 101), {0: 0.5, 1 << 99 | 1 << 100: 0.5})
+    with pytest.raises(QuantainerError) as refused:
+        run(qsim, circuit, limits, options=Options(engine="aer"))
+    assert refused.value.code == "unsupported_circuit"
+    assert "64 bits at most, and 100" in refused.value.message

@@ -58,6 +58,7 @@ _BASIS = frozenset(
 )
 _CLIFFORD_BASIS = frozenset({"cx", "cz", "h", "s", "sdg", "swap", "sx", "sxdg", "x", "y", "z"})
 _ALL = 1 - 1e-12
+_VALUE_BITS = 64
 _DISCARDED = re.compile(r"discarded_value=([0-9.eE+-]+)")
 
 
@@ -79,6 +80,10 @@ class Aer:
         """Refuse methods that do not fit, and run-time variables, on which Aer 0.18 fails."""
         if program.body is not None and any(map(_assigns, program.body)):
             return "it assigns run-time variables"
+        if program.body is None or _has_open_conditions(program.body):
+            widest = _widest_read(program.source)
+            if widest > _VALUE_BITS:
+                return f"it computes with {_VALUE_BITS} bits at most, and {widest} are read at once"
         if method == "stabilizer" and not _only(program, _CLIFFORD_BASIS):
             return "its stabilizer method knows only named Clifford gates"
         return None
@@ -247,7 +252,6 @@ def _from_source(program: Program) -> QuantumCircuit:
     from qiskit import circuit, transpile
     from qiskit.transpiler import Target
 
-    _check_widths(program)
     flow = {
         "break_loop": circuit.BreakLoopOp,
         "continue_loop": circuit.ContinueLoopOp,
@@ -262,16 +266,26 @@ def _from_source(program: Program) -> QuantumCircuit:
     return transpile(program.source, target=target, optimization_level=0)
 
 
-def _check_widths(program: Program) -> None:
-    widest = max((register.size for register in program.source.cregs), default=0)
-    if widest > 64:
-        raise QuantainerError(
-            "unsupported_circuit",
-            f"A run-time expression over a register of {widest} bits has no exact engine.",
-            limit=64,
-            needed=widest,
-            hint="Split the register, or write the condition as a comparison with a constant.",
-        )
+def _widest_read(circuit: QuantumCircuit) -> int:
+    """Return the width of the widest value that a condition, an expression or a store reads."""
+    from qiskit.circuit.classical import expr
+
+    widest = 0
+    for instruction in circuit.data:
+        if not instruction.is_control_flow() and instruction.name != "store":
+            continue
+        operation = instruction.operation
+        for name in ("condition", "target", "rvalue"):
+            value = getattr(operation, name, None)
+            value = value[0] if isinstance(value, tuple) else value
+            if isinstance(value, expr.Expr):
+                widths = [getattr(node.type, "width", 1) for node in expr.iter_vars(value)]
+            else:
+                widths = [getattr(value, "size", 1)]
+            widest = max(widest, *widths, 0)
+        blocks = getattr(operation, "blocks", ())
+        widest = max([widest, *map(_widest_read, blocks)])
+    return widest
 
 
 def _assigns(operation: Operation) -> bool:
