@@ -14,8 +14,7 @@ help:
 	@echo "make clean   remove the virtual environment and caches of this checkout"
 
 demo:
-	@scripts/setup $(VENV)
-	@scripts/demo $(BIN)
+	@scripts/demo $(VENV)
 
 setup-dev:
 	@scripts/setup $(VENV) dev fast lightning plot qir fuzz

@@ -1,0 +1,88 @@
+"""``make demo`` as it is: on a real Docker Engine, on bubblewrap, and where neither is there."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+import shutil
+import subprocess
+import sys
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+
+from engine.docker import Docker
+from engine.host import UnavailableError, need_tools
+from quantainer.engines.embedded import sandbox
+
+pytestmark = pytest.mark.engine
+
+ROOT = Path(__file__).parents[2]
+
+
+Demo = Callable[..., subprocess.CompletedProcess[str]]
+
+
+@pytest.fixture
+def demo(tmp_path: Path) -> Demo:
+    """The script on the programs of these tests, marked as what ``scripts/setup`` made."""
+    venv = tmp_path / "venv"
+    venv.mkdir()
+    (venv / "bin").symlink_to(Path(sys.prefix, "bin"))
+    files = [ROOT / name for name in ("pyproject.toml", "client/pyproject.toml", "scripts/setup")]
+    wanted = hashlib.sha256(b"".join(file.read_bytes() for file in files)).hexdigest()
+    (venv / ".quantainer-base").write_text(f"{wanted}\n")
+
+    def run(**environment: str) -> subprocess.CompletedProcess[str]:
+        return subprocess.run(
+            ["/bin/bash", str(ROOT / "scripts/demo"), os.path.relpath(venv, ROOT)],
+            capture_output=True,
+            text=True,
+            timeout=300,
+            env={**os.environ, **environment},
+            check=False,
+        )
+
+    return run
+
+
+def right(done: subprocess.CompletedProcess[str]) -> bool:
+    """Tell whether counts of 50 qubits and their histogram were printed, and nothing was left."""
+    assert done.returncode == 0, done.stderr
+    assert "'" + "0" * 50 + "'" in done.stdout
+    assert "█" in done.stdout
+    assert done.stdout.endswith("removing its files\n")
+    return not list(Path(os.environ.get("TMPDIR", "/tmp")).glob("quantainer-demo.*"))
+
+
+def test_docker(demo: Demo, docker: Docker, base: str) -> None:
+    environment = {"DOCKER_HOST": docker.host, "PATH": docker.path, "QUANTAINER_DEMO_IMAGE": base}
+    for _ in range(2):
+        done = demo(**environment)
+        assert right(done)
+        assert f"Docker runs {base}" in done.stdout
+        assert "--engine docker --network none" in done.stdout
+        assert not (docker.cdi / "quantainer.yaml").exists()
+
+
+def test_bubblewrap(demo: Demo) -> None:
+    try:
+        need_tools("bubblewrap") if shutil.which("bwrap") is None else None
+    except UnavailableError as reason:
+        pytest.skip(str(reason))
+    if reason := sandbox.unusable():
+        pytest.skip(reason)
+    done = demo(QUANTAINER_DEMO_IMAGE="no-such-image:here")
+    assert right(done)
+    assert "embedded engine (bubblewrap)" in done.stdout
+
+
+def test_neither(demo: Demo, tmp_path: Path) -> None:
+    """What is missing is said before anything is installed, which takes minutes."""
+    for tool in ("bash", "dirname", "id"):
+        (tmp_path / tool).symlink_to(str(shutil.which(tool)))
+    done = demo(PATH=str(tmp_path))
+    assert done.returncode == 1
+    assert "bubblewrap is needed" in done.stderr
+    assert "setup:" not in done.stdout
