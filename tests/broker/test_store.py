@@ -1,7 +1,9 @@
 """The store: rows, payloads, chunks and results, each written once and found again."""
 
 import sqlite3
+import time
 from hashlib import blake2b
+from shutil import copy
 
 import pytest
 from hypothesis import given, settings
@@ -210,6 +212,44 @@ class TestResults:
         store.flush()
         assert store.job("j").state is JobState.DONE
 
+    def test_a_commit_ends_the_job_before_its_row_is_written(self, store):
+        store.add_job(job(), PAYLOAD)
+        store.save_job(job(state=JobState.RUNNING, attempt=1))
+        assert store.commit_result(done(job(), attempt=1), {}, b"x")
+        assert counts(store)["results"] == 1
+        assert store.pending == 1
+        assert store.live_jobs() == []
+        assert store.job("j").state is JobState.DONE
+        assert store.result("j").data == b"x"
+        store.save_job(job(state=JobState.FAILED, finished_at=1.0, attempt=1))
+        assert not store.commit_result(done(job(), attempt=1), {}, b"y")
+        store.flush()
+        assert store.result("j").data == b"x"
+        assert not store.commit_result(done(job(), attempt=1), {}, b"y")
+
+    def test_a_crash_before_the_row_was_written_leaves_the_job_done(self, store, tmp_path):
+        for name in ("j", "waits"):
+            store.add_job(job(name), PAYLOAD)
+            store.save_job(job(name, state=JobState.RUNNING, attempt=1))
+        assert store.commit_result(done(job(), attempt=2), {}, b"x")
+        for file in store.directory.glob("quantainer.db*"):
+            copy(file, tmp_path / file.name)  # what a kill at this moment leaves
+        after = Store(tmp_path)
+        assert [live.id for live in after.live_jobs()] == ["waits"]
+        ended = after.job("j")
+        assert (ended.state, ended.attempt, ended.shots_done) == (JobState.DONE, 2, ended.shots)
+        assert ended.finished_at == pytest.approx(time.time(), abs=60)
+        assert after.result("j").data == b"x"
+        after.close()
+
+    def test_rows_are_written_in_batches(self, store):
+        for number in range(5):
+            store.add_job(job(f"j{number}"), PAYLOAD)
+            store.commit_result(done(job(f"j{number}")), {}, b"")
+        for left in (3, 1, 0, 0):
+            store.flush(2)
+            assert store.pending == left
+
     def test_only_done_is_committed(self, store):
         store.add_job(job(), PAYLOAD)
         with pytest.raises(ValueError, match="committed as QUEUED"):
@@ -331,6 +371,33 @@ class TestOpening:
         version = connection.execute("PRAGMA user_version").fetchone()[0]
         connection.close()
         assert version == schema.VERSION + 1
+
+    def test_results_of_the_second_schema_are_kept(self, tmp_path):
+        store = Store(tmp_path)
+        for name in ("j", "k"):
+            store.add_job(job(name), PAYLOAD)
+        store.commit_result(done(job(), attempt=1), {"old": True}, b"12345")
+        store.close()
+        connection = sqlite3.connect(tmp_path / "quantainer.db")
+        connection.executescript("""
+            CREATE TABLE second (sequence INTEGER PRIMARY KEY, job TEXT NOT NULL UNIQUE,
+                size INTEGER NOT NULL, stored_at FLOAT NOT NULL, header TEXT NOT NULL, data BLOB,
+                file TEXT);
+            INSERT INTO second SELECT NULL, id, size, stored_at, header, data, file
+                FROM results JOIN jobs ON jobs.sequence = results.job;
+            DROP TABLE results; DROP TABLE totals;
+            ALTER TABLE second RENAME TO results;
+            CREATE INDEX result_sizes ON results (size);
+            PRAGMA user_version = 2;
+        """)
+        connection.close()
+        store = Store(tmp_path)
+        assert store.result("j").header == {"old": True}
+        assert store.result("j").data == b"12345"
+        rows = store.database._connection.execute("SELECT name, value FROM totals").fetchall()
+        assert rows == [("result_bytes", len('{"old":true}') + 5)]
+        assert store.commit_result(done(job("k")), {}, b"new")
+        store.close()
 
     def test_a_failed_step_leaves_the_old_one_whole(self, tmp_path, monkeypatch):
         Store(tmp_path).close()

@@ -27,14 +27,17 @@ class Blobs:
         self._durable = durable
         directory.mkdir(mode=0o700, exist_ok=True)
 
+    def is_large(self, data: Bytes) -> bool:
+        """Tell whether an object goes into a file of its own."""
+        return _size(data) > self._inline_limit
+
     def put(self, name: str, data: Bytes) -> tuple[bytes | memoryview | None, str | None]:
         """Return what the row holds: the bytes themselves, or the name of the file written.
 
         Raises:
             OSError: If the file cannot be written; nothing of it is left.
         """
-        size = data.nbytes if isinstance(data, memoryview) else len(data)
-        if size <= self._inline_limit:
+        if not self.is_large(data):
             return memoryview(data), None
         self._write(name, data)
         return None, name
@@ -75,6 +78,10 @@ class Blobs:
             raise
         if self._durable:
             sync_directory(self._directory)
+
+
+def _size(data: Bytes) -> int:
+    return data.nbytes if isinstance(data, memoryview) else len(data)
 
 
 def _private(path: str, flags: int) -> int:

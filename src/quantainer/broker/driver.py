@@ -37,6 +37,8 @@ __all__ = ["Driver", "Outcome"]
 log = logging.getLogger("quantainer.broker")
 
 _FLUSH_SECONDS = 0.5
+_FLUSH_BATCH = 64
+_FLUSH_PAUSE = 0.005
 _COMMIT_TRIES = (0.1, 1.0, 5.0)
 _RECENT_RESULTS = 64
 _RECENT_BYTES = 64 * 1024**2
@@ -199,12 +201,16 @@ class Driver:
             self._flushing = loop.call_later(_FLUSH_SECONDS, self._flush)
 
     def _flush(self) -> None:
+        """Write a batch of rows: so many that no caller notices."""
         self._flushing = None
         try:
-            self.store.flush()
+            self.store.flush(_FLUSH_BATCH)
         except QuantainerError as error:
             log.error("rows are not written yet: %s", error)  # noqa: TRY400
             self._flushing = asyncio.get_running_loop().call_later(2.0, self._flush)
+            return
+        if self.store.pending:
+            self._flushing = asyncio.get_running_loop().call_later(_FLUSH_PAUSE, self._flush)
 
     def _commit(self, do: instructions.Commit) -> None:
         self._write_result(do.job, kept=do.kept)
@@ -231,6 +237,7 @@ class Driver:
             return
         if not written:
             log.error("job %s had ended before its result was written", job.id)
+        self._flush_later()
         if outcome is not None:
             del self._outcomes[job.id]
             self._remember(job.id, outcome)

@@ -9,9 +9,9 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Any
 
-from sqlalchemy import bindparam, delete, exists, func, select
+from sqlalchemy import bindparam, delete, exists, select
 
-from quantainer.broker import schema
+from quantainer.broker import schema, statements
 from quantainer.broker.database import Statement
 from quantainer.broker.store import Store
 from quantainer.core.lease import LeaseState
@@ -48,9 +48,10 @@ def prune(store: Store, retention: Retention, now: float) -> bool:
     """
     results_before = {"before": now - retention.results_age, "batch": _BATCH}
     jobs_before = {"before": now - retention.jobs_age, "batch": _BATCH}
+    store.flush()
     with store.database.transaction():
         removed = [
-            _remove(store, _REMOVE_RESULT, _spent_results(store, retention, now)),
+            _remove_results(store, _spent_results(store, retention, now)),
             _remove(store, _REMOVE_CHUNK, store.database.rows(_OLD_CHUNKS, results_before)),
             _remove(
                 store, _REMOVE_PAYLOAD, store.database.rows(_UNUSED_PAYLOADS, {"batch": _BATCH})
@@ -71,10 +72,16 @@ def _remove(store: Store, removal: Statement, rows: list[dict[str, Any]]) -> lis
     return rows
 
 
+def _remove_results(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, Any]]:
+    freed = sum(row["size"] for row in rows)
+    store.database.execute(statements.ADD_BYTES, {"bytes_": -freed})
+    return _remove(store, _REMOVE_RESULT, rows)
+
+
 def _spent_results(store: Store, retention: Retention, now: float) -> list[dict[str, Any]]:
     """Return the oldest results that are too old, or too much."""
-    (total,) = store.database.rows(_TOTAL, {})
-    excess = (total["size"] or 0) - retention.results_bytes
+    (total,) = store.database.rows(_TOTAL, {}) or ({"value": 0},)
+    excess = total["value"] - retention.results_bytes
     spent = []
     for row in store.database.rows(_OLDEST_RESULTS, {"batch": _BATCH}):
         if row["stored_at"] >= now - retention.results_age and excess <= 0:
@@ -85,20 +92,20 @@ def _spent_results(store: Store, retention: Retention, now: float) -> list[dict[
 
 
 _jobs, _results, _chunks = schema.jobs, schema.results, schema.chunks
-_payloads, _leases = schema.payloads, schema.leases
+_payloads, _leases, _totals = schema.payloads, schema.leases, schema.totals
 _batch: Any = bindparam("batch")
 _before: Any = bindparam("before")
 _key: Any = bindparam("key")
 
-_TOTAL = Statement(select(func.sum(_results.c.size).label("size")))
+_TOTAL = Statement(select(_totals.c.value).where(_totals.c.name == "result_bytes"))
 _OLDEST_RESULTS = Statement(
-    select(_results.c.sequence.label("key"), _results.c.file, _results.c.size, _results.c.stored_at)
-    .join(_jobs, _jobs.c.id == _results.c.job)
+    select(_results.c.job.label("key"), _results.c.file, _results.c.size, _results.c.stored_at)
+    .join(_jobs, _jobs.c.sequence == _results.c.job)
     .where(_jobs.c.finished_at.is_not(None))
-    .order_by(_results.c.sequence)
+    .order_by(_results.c.job)
     .limit(_batch)
 )
-_REMOVE_RESULT = Statement(delete(_results).where(_results.c.sequence == _key))
+_REMOVE_RESULT = Statement(delete(_results).where(_results.c.job == _key))
 
 _OLD_CHUNKS = Statement(
     select(_chunks.c.job.label("key"), _chunks.c.position, _chunks.c.file)
@@ -130,7 +137,7 @@ _oldest_jobs = (
 _OLD_JOBS = Statement(
     select(_oldest_jobs.c.sequence.label("key"))
     .where(_oldest_jobs.c.finished_at < _before)
-    .where(~exists().where(_results.c.job == _oldest_jobs.c.id))
+    .where(~exists().where(_results.c.job == _oldest_jobs.c.sequence))
     .where(~exists().where(_chunks.c.job == _oldest_jobs.c.id))
 )
 _REMOVE_JOB = Statement(delete(_jobs).where(_jobs.c.sequence == _key))

@@ -24,9 +24,10 @@ __all__ = [
     "leases",
     "payloads",
     "results",
+    "totals",
 ]
 
-VERSION = 2
+VERSION = 3
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (
@@ -34,6 +35,19 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "ALTER TABLE chunks ADD COLUMN header TEXT NOT NULL DEFAULT '[]'",
         "CREATE INDEX IF NOT EXISTS lease_ages ON leases (created_at)",
         "CREATE INDEX IF NOT EXISTS result_sizes ON results (size)",
+    ),
+    2: (
+        "DROP INDEX result_sizes",
+        "ALTER TABLE results RENAME TO older_results",
+        "CREATE TABLE results (job INTEGER NOT NULL PRIMARY KEY, attempt INTEGER NOT NULL,"
+        " size INTEGER NOT NULL, stored_at FLOAT NOT NULL, header TEXT NOT NULL, data BLOB,"
+        " file TEXT)",
+        "INSERT INTO results SELECT jobs.sequence, jobs.attempt, size, stored_at, header, data,"
+        " file FROM older_results JOIN jobs ON jobs.id = older_results.job",
+        "DROP TABLE older_results",
+        "CREATE TABLE totals (name TEXT NOT NULL PRIMARY KEY, value INTEGER NOT NULL)",
+        "INSERT INTO totals SELECT 'result_bytes', coalesce(sum(size), 0) FROM results"
+        " JOIN jobs ON jobs.sequence = results.job WHERE jobs.finished_at IS NOT NULL",
     ),
 }
 """From each older version, the statements that lead to the next one."""
@@ -95,11 +109,13 @@ payloads = Table(
     Column("file", Text),
 )
 
+# Where there is a row, the job is DONE, though its own row may say so a moment later: see
+# ``Store.commit_result``. Only of a paused container it waits (``jobs.result_kept``).
 results = Table(
     "results",
     metadata,
-    Column("sequence", Integer, primary_key=True),
-    Column("job", Text, nullable=False, unique=True),
+    Column("job", Integer, primary_key=True),  # the job's sequence
+    Column("attempt", Integer, nullable=False),
     Column("size", Integer, nullable=False),
     Column("stored_at", Float, nullable=False),
     Column("header", Text, nullable=False),
@@ -107,7 +123,13 @@ results = Table(
     Column("file", Text),
 )
 
-Index("result_sizes", results.c.size)
+# ``result_bytes``: of all results whose job's row has ended.
+totals = Table(
+    "totals",
+    metadata,
+    Column("name", Text, primary_key=True),
+    Column("value", Integer, nullable=False),
+)
 
 chunks = Table(
     "chunks",

@@ -1,8 +1,8 @@
 """Store: leases, jobs, payloads, shot chunks and results, safe before anyone is told so.
 
 One broker writes one store. A job's row is committed before its submission is acknowledged, a
-result exactly once, in one transaction with the end of its job; a job that has ended never changes
-again. What each ``durability`` survives is stated and proved in ``docs/durability.md``.
+result exactly once, and with it its job has ended; a job that has ended never changes again. What
+each ``durability`` survives is stated and proved in ``docs/durability.md``.
 """
 
 from __future__ import annotations
@@ -10,22 +10,21 @@ from __future__ import annotations
 import json
 import time
 from collections import OrderedDict
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
+from itertools import islice
+from operator import itemgetter
 from pathlib import Path
 from typing import Any
 
-from sqlalchemy import bindparam, delete, func, insert, select, union_all, update
-from sqlalchemy.dialects.sqlite import insert as upsert
-
-from quantainer.broker import schema
+from quantainer.broker import statements
 from quantainer.broker.blobs import Blobs, Bytes
-from quantainer.broker.database import Database, Durability, Statement
+from quantainer.broker.database import Database, Durability
 from quantainer.broker.encoding import encode
 from quantainer.broker.rows import job_changes, job_from, job_values, lease_from, lease_values
 from quantainer.broker.statelock import StateLock
 from quantainer.core.job import Job, JobState
-from quantainer.core.lease import Lease, LeaseState
+from quantainer.core.lease import Lease
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["INLINE_LIMIT", "Chunk", "Store", "StoredResult"]
@@ -81,12 +80,13 @@ class Store:
             with self.database.errors():
                 durable = durability == "full"
                 self.blobs = Blobs(directory / "blobs", inline_limit, durable=durable)
-                self.blobs.sweep({row["file"] for row in self.database.rows(_FILES, {})})
+                self.blobs.sweep({row["file"] for row in self.database.rows(statements.FILES, {})})
+            self._write_ends()
         except BaseException:
             self._lock.release()
             raise
         self._known_payloads: OrderedDict[str, None] = OrderedDict()
-        self._chunked = {row["job"] for row in self.database.rows(_CHUNKED, {})}
+        self._chunked = {row["job"] for row in self.database.rows(statements.CHUNKED, {})}
         self._pending: dict[str, Job] = {}
         self._pending_leases: dict[str, Lease] = {}
 
@@ -108,12 +108,12 @@ class Store:
             self._write_lease(lease)
 
     def _write_lease(self, lease: Lease) -> None:
-        self.database.execute(_SAVE_LEASE, lease_values(lease))
+        self.database.execute(statements.SAVE_LEASE, lease_values(lease))
         self._pending_leases.pop(lease.id, None)
 
     def open_leases(self) -> list[Lease]:
         """Return every lease that has not ended, oldest first."""
-        return [lease_from(row) for row in self.database.rows(_OPEN_LEASES, {})]
+        return [lease_from(row) for row in self.database.rows(statements.OPEN_LEASES, {})]
 
     # Jobs
 
@@ -128,12 +128,14 @@ class Store:
         digest = job.payload_digest
         if digest in self._known_payloads:
             self._known_payloads.move_to_end(digest)
-            self.database.execute(_ADD_JOB, job_values(job))
+            self.database.execute(statements.ADD_JOB, job_values(job))
             return
         with self.database.transaction():
             data, file = self.blobs.put(f"payload-{digest}", payload)
-            self.database.execute(_ADD_PAYLOAD, {"digest": digest, "data": data, "file": file})
-            self.database.execute(_ADD_JOB, job_values(job))
+            self.database.execute(
+                statements.ADD_PAYLOAD, {"digest": digest, "data": data, "file": file}
+            )
+            self.database.execute(statements.ADD_JOB, job_values(job))
         self._known_payloads[digest] = None
         if len(self._known_payloads) > _KNOWN_PAYLOADS:
             self._known_payloads.popitem(last=False)
@@ -143,48 +145,57 @@ class Store:
 
         A row that cannot be written is tried again at the next ``flush``.
         """
+        if self._has_ended(job.id):
+            return
         self._pending[job.id] = job
         if not lazy:
             self._write_job(job)
+            del self._pending[job.id]
 
     def _write_job(self, job: Job) -> None:
-        self.database.execute(_SAVE_JOB, {**job_changes(job), "which": job.id})
-        self._pending.pop(job.id, None)
+        changed = self.database.execute(statements.SAVE_JOB, {**job_changes(job), "which": job.id})
+        if changed and job.state is JobState.DONE:
+            for row in self.database.rows(statements.SIZE, {"which": job.id}):
+                self._count_bytes(row["size"])
 
     @property
     def pending(self) -> int:
         """How many rows wait for ``flush``."""
-        return len(self._pending) + len(self._pending_leases)
+        return len(self._pending)
 
-    def flush(self) -> None:
-        """Write the rows that were left for later: leases, then jobs in one transaction."""
-        for lease in list(self._pending_leases.values()):
-            self._write_lease(lease)
-        if not self._pending:
+    def flush(self, batch: int | None = None) -> None:
+        """Write rows that were left for later, in one transaction: the oldest ``batch``, or all."""
+        jobs = list(islice(self._pending.values(), batch))
+        if not jobs:
             return
-        jobs = list(self._pending.values())
         with self.database.transaction():
             for job in jobs:
-                self.database.execute(_SAVE_JOB, {**job_changes(job), "which": job.id})
+                self._write_job(job)
         for job in jobs:
             if self._pending.get(job.id) is job:
                 del self._pending[job.id]
 
     def live_jobs(self) -> list[Job]:
         """Return every job that has not ended, oldest first."""
-        return [job_from(row) for row in self.database.rows(_LIVE_JOBS, {})]
+        rows = self.database.rows(statements.LIVE_JOBS, {})  # in order it would read all jobs
+        jobs = (job_from(row) for row in sorted(rows, key=itemgetter("sequence")))
+        return [self._pending.get(job.id, job) for job in jobs if not self._has_ended(job.id)]
+
+    def _has_ended(self, job_id: str) -> bool:
+        pending = self._pending.get(job_id)
+        return pending is not None and pending.terminal
 
     def job(self, job_id: str) -> Job | None:
         """Return a job, whether it has ended or not."""
         pending = self._pending.get(job_id)
         if pending is not None:
             return pending
-        rows = self.database.rows(_JOB, {"which": job_id})
+        rows = self.database.rows(statements.JOB, {"which": job_id})
         return job_from(rows[0]) if rows else None
 
     def jobs(self, tenant: str | None = None, *, limit: int = 100) -> list[Job]:
         """Return the latest jobs, newest first, of one tenant or of all."""
-        statement = _JOBS if tenant is None else _JOBS_OF_TENANT
+        statement = statements.JOBS if tenant is None else statements.JOBS_OF_TENANT
         rows = self.database.rows(statement, {"tenant_": tenant, "limit_": limit})
         return [self._pending.get(row["id"]) or job_from(row) for row in rows]
 
@@ -194,7 +205,7 @@ class Store:
         Raises:
             QuantainerError: ``storage`` if it is not there.
         """
-        rows = self.database.rows(_PAYLOAD, {"which": digest})
+        rows = self.database.rows(statements.PAYLOAD, {"which": digest})
         if not rows:
             raise QuantainerError("storage", f"Payload {digest} is not in {self.directory}.")
         with self.database.errors():
@@ -205,6 +216,9 @@ class Store:
     def commit_result(self, job: Job, header: Mapping[str, Any] | str, data: Bytes) -> bool:
         """End the job as DONE and store its result, both or neither, once.
 
+        The result's row is what ends the job, in one statement; the job's own follows at the next
+        ``flush``, or when a store that was not closed is opened again.
+
         Args:
             job: The job as it is to be, state DONE.
             header: Result fields, or their JSON text.
@@ -213,21 +227,24 @@ class Store:
         Returns:
             False if the job had ended already or a later attempt runs; then nothing changed.
         """
-        return self._store_result(job, header, data, self._end)
+        _check_done(job)
+        if job.id in self._chunked:
+            with self.database.transaction():
+                size = self._add_result(job, header, data)
+                chunk_files = self._drop_chunks(job.id) if size else ()
+            self.blobs.delete(chunk_files)
+        else:
+            size = self._add_result(job, header, data)
+        if not size:
+            return False
+        self._pending[job.id] = job
+        return True
 
     def keep_result(self, job: Job, header: Mapping[str, Any] | str, data: Bytes) -> bool:
         """Store the result of a job whose container is paused; ``commit_kept`` ends it later."""
-        return self._store_result(job, header, data, self._change)
-
-    def _store_result(
-        self, job: Job, header: Mapping[str, Any] | str, data: Bytes, move: Callable[[Job], bool]
-    ) -> bool:
-        """Move the job's row and add its result, both or neither; False if the row stays."""
-        text = header if isinstance(header, str) else encode(header)
         with self.database.transaction():
-            if not move(job):
+            if not self._change(job) or not self._add_result(job, header, data):
                 return False
-            self._add_result(job, text, data)
             chunk_files = self._drop_chunks(job.id)
         self._pending.pop(job.id, None)
         self.blobs.delete(chunk_files)
@@ -239,35 +256,58 @@ class Store:
         Returns:
             False if the job had ended already.
         """
+        _check_done(job)
         with self.database.transaction():
-            if not self.database.rows(_HAS_RESULT, {"which": job.id}) or not self._end(job):
+            sizes = self.database.rows(statements.SIZE, {"which": job.id})
+            if not sizes or not self._change(job):
                 return False
+            self._count_bytes(sizes[0]["size"])
         self._pending.pop(job.id, None)
         return True
 
     def result(self, job_id: str) -> StoredResult | None:
         """Return a committed result; None if there is none, or retention removed it."""
-        rows = self.database.rows(_RESULT, {"which": job_id})
-        if not rows or rows[0]["state"] != JobState.DONE:
+        rows = self.database.rows(statements.RESULT, {"which": job_id})
+        pending = self._pending.get(job_id)
+        if not rows or (pending.state if pending else rows[0]["state"]) != JobState.DONE:
             return None
         with self.database.errors():
             data = self.blobs.get(rows[0]["data"], rows[0]["file"])
         return StoredResult(json.loads(rows[0]["header"]), data)
 
-    def _end(self, job: Job) -> bool:
-        if job.state is not JobState.DONE or job.finished_at is None:
-            raise ValueError(f"job {job.id} is committed as {job.state}, not as DONE")
-        return self._change(job)
-
     def _change(self, job: Job) -> bool:
         changes = {**job_changes(job), "which": job.id, "present": job.attempt}
-        return self.database.execute(_CHANGE_ATTEMPT, changes) == 1
+        return self.database.execute(statements.CHANGE_ATTEMPT, changes) == 1
 
-    def _add_result(self, job: Job, header: str, data: Bytes) -> None:
-        inline, file = self.blobs.put(f"result-{job.id}", data)
-        size = len(header) + (data.nbytes if isinstance(data, memoryview) else len(data))
-        row = {"job": job.id, "header": header, "data": inline, "file": file, "size": size}
-        self.database.execute(_ADD_RESULT, {**row, "sequence": None, "stored_at": time.time()})
+    def _add_result(self, job: Job, header: Mapping[str, Any] | str, data: Bytes) -> int:
+        """Add a result's row and return its size; 0 if the job has one, or has ended."""
+        pending = self._pending.get(job.id)
+        if pending is not None and (pending.terminal or pending.attempt > job.attempt):
+            return 0
+        if self.blobs.is_large(data) and self.database.rows(statements.SIZE, {"which": job.id}):
+            return 0  # before its file is overwritten
+        with self.database.errors():
+            inline, file = self.blobs.put(f"result-{job.id}", data)
+        text = header if isinstance(header, str) else encode(header)
+        size = len(text) + (data.nbytes if isinstance(data, memoryview) else len(data))
+        row = {"header": text, "data": inline, "file": file, "size": size}
+        key = {"which": job.id, "attempt": job.attempt, "present": job.attempt}
+        added = self.database.execute(
+            statements.ADD_RESULT, {**row, **key, "stored_at": time.time()}
+        )
+        return size if added == 1 else 0
+
+    def _write_ends(self) -> None:
+        """Write the ends of jobs whose results were committed just before a crash."""
+        with self.database.transaction():
+            (sizes,) = self.database.rows(statements.UNWRITTEN_ENDS, {})
+            if sizes["size"]:
+                self._count_bytes(sizes["size"])
+                self.database.execute(statements.WRITE_ENDS, {"done": JobState.DONE.value})
+
+    def _count_bytes(self, size: int) -> None:
+        """Add to the total of stored results, which to sum up would take reading them all."""
+        self.database.execute(statements.ADD_BYTES, {"bytes_": size})
 
     # Chunks
 
@@ -287,16 +327,18 @@ class Store:
         with self.database.transaction():
             inline, file = self.blobs.put(f"chunk-{job.id}-{index}", data)
             row = {"job": job.id, "position": index, "shots": shots, "header": header}
-            self.database.execute(_SAVE_CHUNK, {**row, "data": inline, "file": file})
-            (total,) = self.database.rows(_SHOTS_DONE, {"which": job.id})
+            self.database.execute(statements.SAVE_CHUNK, {**row, "data": inline, "file": file})
+            (total,) = self.database.rows(statements.SHOTS_DONE, {"which": job.id})
             shots_done = int(total["shots"] or 0)
-            self.database.execute(_SAVE_SHOTS, {"shots_done": shots_done, "which": job.id})
+            self.database.execute(
+                statements.SAVE_SHOTS, {"shots_done": shots_done, "which": job.id}
+            )
         self._chunked.add(job.id)
         return shots_done
 
     def chunks(self, job_id: str) -> list[Chunk]:
         """Return the durable chunks of a job, in order of their index."""
-        rows = self.database.rows(_CHUNKS, {"which": job_id})
+        rows = self.database.rows(statements.CHUNKS, {"which": job_id})
         with self.database.errors():
             return [
                 Chunk(
@@ -317,20 +359,20 @@ class Store:
         dropped = set(indexes)
         rows = [
             row
-            for row in self.database.rows(_CHUNKS, {"which": job_id})
+            for row in self.database.rows(statements.CHUNKS, {"which": job_id})
             if row["position"] in dropped
         ]
         with self.database.transaction():
             for row in rows:
                 place = {"which": job_id, "position_": row["position"]}
-                self.database.execute(_DROP_CHUNK, place)
+                self.database.execute(statements.DROP_CHUNK, place)
         self.blobs.delete(row["file"] for row in rows if row["file"])
 
     def _drop_chunks(self, job_id: str) -> Iterable[str]:
         if job_id not in self._chunked:
             return ()
-        files = [row["file"] for row in self.database.rows(_CHUNKS, {"which": job_id})]
-        self.database.execute(_DROP_CHUNKS, {"which": job_id})
+        files = [row["file"] for row in self.database.rows(statements.CHUNKS, {"which": job_id})]
+        self.database.execute(statements.DROP_CHUNKS, {"which": job_id})
         self._chunked.discard(job_id)
         return [file for file in files if file]
 
@@ -355,6 +397,11 @@ class Store:
             self._lock.release()
 
 
+def _check_done(job: Job) -> None:
+    if job.state is not JobState.DONE or job.finished_at is None:
+        raise ValueError(f"job {job.id} is committed as {job.state}, not as DONE")
+
+
 def _take(directory: Path) -> StateLock:
     try:
         directory.mkdir(mode=0o700, parents=True, exist_ok=True)
@@ -365,76 +412,3 @@ def _take(directory: Path) -> StateLock:
             f"The state directory {directory} cannot be written: {error.strerror}.",
             hint="Make it writable for the broker's user, or set state_dir to another directory.",
         ) from error
-
-
-# Statements. ``which`` names the row: a parameter must not bear the name of a column that is set.
-
-_leases, _jobs, _payloads = schema.leases, schema.jobs, schema.payloads
-_results, _chunks = schema.results, schema.chunks
-
-_CHANGING = ("state", "attempt", "worker_deaths", "shots_done", "result_kept", "finished_at")
-_CHANGES: dict[str, Any] = {name: bindparam(name) for name in (*_CHANGING, "error")}
-_live = (_jobs.c.id == bindparam("which")) & _jobs.c.finished_at.is_(None)
-
-_lease_insert = upsert(_leases)
-_SAVE_LEASE = Statement(
-    _lease_insert.on_conflict_do_update(
-        index_elements=["id"],
-        set_={c.name: c for c in _lease_insert.excluded if c.name != "id"},
-    )
-)
-_OPEN_LEASES = Statement(
-    select(_leases)
-    .where(_leases.c.state != bindparam("ended", LeaseState.ENDED.value))
-    .order_by(_leases.c.created_at)
-)
-_ADD_JOB = Statement(insert(_jobs))
-_SAVE_JOB = Statement(update(_jobs).where(_live).values(_CHANGES))
-_CHANGE_ATTEMPT = Statement(
-    update(_jobs).where(_live & (_jobs.c.attempt <= bindparam("present"))).values(_CHANGES)
-)
-_SAVE_SHOTS = Statement(update(_jobs).where(_live).values(shots_done=bindparam("shots_done")))
-_LIVE_JOBS = Statement(
-    select(_jobs).where(_jobs.c.finished_at.is_(None)).order_by(_jobs.c.sequence)
-)
-_JOB = Statement(select(_jobs).where(_jobs.c.id == bindparam("which")))
-_latest = select(_jobs).order_by(_jobs.c.sequence.desc()).limit(bindparam("limit_"))
-_JOBS = Statement(_latest)
-_JOBS_OF_TENANT = Statement(_latest.where(_jobs.c.tenant == bindparam("tenant_")))
-_ADD_PAYLOAD = Statement(upsert(_payloads).on_conflict_do_nothing())
-_PAYLOAD = Statement(select(_payloads).where(_payloads.c.digest == bindparam("which")))
-_ADD_RESULT = Statement(insert(_results))
-_HAS_RESULT = Statement(select(_results.c.job).where(_results.c.job == bindparam("which")))
-_RESULT = Statement(
-    select(_results.c.header, _results.c.data, _results.c.file, _jobs.c.state)
-    .join(_jobs, _jobs.c.id == _results.c.job)
-    .where(_results.c.job == bindparam("which"))
-)
-_chunk_insert = upsert(_chunks)
-_SAVE_CHUNK = Statement(
-    _chunk_insert.on_conflict_do_update(
-        index_elements=["job", "position"],
-        set_={name: _chunk_insert.excluded[name] for name in ("shots", "header", "data", "file")},
-    )
-)
-_CHUNKS = Statement(
-    select(_chunks).where(_chunks.c.job == bindparam("which")).order_by(_chunks.c.position)
-)
-_CHUNKED = Statement(select(_chunks.c.job).distinct())
-_DROP_CHUNKS = Statement(delete(_chunks).where(_chunks.c.job == bindparam("which")))
-_DROP_CHUNK = Statement(
-    delete(_chunks).where(
-        (_chunks.c.job == bindparam("which")) & (_chunks.c.position == bindparam("position_"))
-    )
-)
-_SHOTS_DONE = Statement(
-    select(func.sum(_chunks.c.shots).label("shots")).where(_chunks.c.job == bindparam("which"))
-)
-_FILES = Statement(
-    union_all(
-        *(
-            select(table.c.file).where(table.c.file.is_not(None))
-            for table in (_payloads, _results, _chunks)
-        )
-    )
-)
