@@ -34,7 +34,7 @@ IDLE_BYTES = 64 * 1024
 SHARE = 0.10
 """The bar for how far a tenant's share may be from its weight."""
 WEIGHTS = (1.0, 2.0, 3.0, 4.0)
-_OUTSTANDING = 4
+_OUTSTANDING = 8
 _SETTLE_S = 2.0
 _WARM_LEASES = 50
 

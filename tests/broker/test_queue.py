@@ -458,3 +458,55 @@ class QueueMachine(RuleBasedStateMachine):
 
 TestQueueMachine = QueueMachine.TestCase
 TestQueueMachine.settings = settings(max_examples=150, stateful_step_count=50, deadline=None)
+
+
+# Memory that others on the machine hold
+
+
+def test_a_job_waits_for_memory_that_others_hold_and_small_ones_pass():
+    queue = FairQueue(Resources(4, 8 * GIB))
+    queue.elsewhere = 6 * GIB
+    queue.push(ticket("large", memory=4 * GIB))
+    queue.push(ticket("small", memory=1 * GIB, at=1.0))
+    assert queue.pop(0.0).job == "small"
+    assert queue.pop(0.0) is None
+    assert queue.short
+    queue.elsewhere = 1 * GIB
+    assert queue.pop(1.0).job == "large"
+    assert not queue.overdrawn("large")
+    assert not queue.short
+
+
+def test_what_a_worker_takes_anyway_waits_for_nothing():
+    queue = FairQueue(Resources(4, 8 * GIB))
+    queue.elsewhere = 9 * GIB
+    queue.push(ticket("tiny", memory=2**20))
+    assert queue.pop(0.0).job == "tiny"
+    assert not queue.overdrawn("tiny")
+
+
+def test_patience_with_others_ends():
+    bounds = Bounds(patience=2.0, elsewhere_patience=60.0)
+    queue = FairQueue(Resources(4, 8 * GIB), bounds)
+    queue.elsewhere = 6 * GIB
+    queue.push(ticket("large", memory=4 * GIB))
+    for now in (0.0, 3.0, 62.0):
+        assert queue.pop(now) is None
+    assert queue.pop(63.0).job == "large"
+    assert queue.overdrawn("large")
+
+
+def test_time_behind_other_jobs_is_no_patience_with_others():
+    queue = FairQueue(Resources(4, 8 * GIB))
+    queue.push(ticket("first", memory=6 * GIB))
+    assert queue.pop(0.0).job == "first"
+    queue.push(ticket("second", memory=6 * GIB))
+    assert queue.pop(0.0) is None
+    assert queue.pop(500.0) is None
+    queue.release("first")
+    queue.elsewhere = 4 * GIB
+    assert queue.pop(501.0) is None
+    assert queue.pop(560.0) is None
+    queue.elsewhere = 0
+    assert queue.pop(560.5).job == "second"
+    assert not queue.overdrawn("second")

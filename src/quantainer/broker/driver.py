@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
+import math
 import os
 import time
 from collections import OrderedDict
@@ -12,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantainer.broker.encoding import encode
+from quantainer.broker.headroom import Headroom
 from quantainer.broker.parts import Packed, pack
 from quantainer.broker.payloads import Payloads
 from quantainer.broker.plans import JobPlan
@@ -44,6 +46,7 @@ _RECENT_RESULTS = 64
 _RECENT_BYTES = 64 * 1024**2
 _SMALL = 1024**2
 _LEAST_SECONDS = 1e-4
+_SHORT_SECONDS = 0.5
 
 
 @dataclass(frozen=True, slots=True)
@@ -91,6 +94,7 @@ class Driver:
         self.queue = queue
         self.payloads = payloads
         self.pool: Pool | None = None
+        self.headroom: Headroom | None = None
         self.lease_closed: Callable[[Lease], None] = lambda _: None
         self._run_seconds = run_seconds
         self._inbox: list[Event] = []
@@ -294,6 +298,8 @@ class Driver:
         if self.pool is None or self._handling:
             return
         while len(self.queue) and self.pool.free() is not None:
+            if self.headroom is not None:
+                self.queue.elsewhere = self.headroom.elsewhere(_now())
             ticket = self.queue.pop(_now())
             if ticket is None:
                 self._wake_later()
@@ -303,8 +309,12 @@ class Driver:
     def _wake_later(self) -> None:
         """Look again when a lease that ran over its rate, or a job that is passed over, may go."""
         at = self.queue.wake_at()
-        if at is None or self._waking is not None:
+        if self.queue.short:
+            at = min(at or math.inf, _now() + _SHORT_SECONDS)
+        if at is None or (self._waking is not None and self._waking.when() <= at):
             return
+        if self._waking is not None:
+            self._waking.cancel()
         loop = asyncio.get_running_loop()
         self._waking = loop.call_at(max(at, loop.time() + 0.001), self._woken)
 
@@ -317,6 +327,11 @@ class Driver:
         if self.pool is None or worker is None:
             error = QuantainerError("internal", f"No worker was free for job {job.id}.")
             self._died(job, error, retry=True)
+            return
+        if self.queue.overdrawn(job.id):
+            self.handle(
+                events.JobErred(job.id, job.attempt, _crowded_out(job).to_dict(), at=time.time())
+            )
             return
         threads = max(1, self.queue.free.cores + 1)
         try:
@@ -512,6 +527,15 @@ class Driver:
         self._outcomes.clear()
         self._recent.clear()
         self.payloads.close()
+
+
+def _crowded_out(job: Job) -> QuantainerError:
+    return QuantainerError(
+        "out_of_memory",
+        "The job fits into this node, but other programs of the machine hold the memory.",
+        needed=job.memory_bytes,
+        hint="Submit it again when they need less, or ask for fewer qubits or single precision.",
+    )
 
 
 def _close(outcome: Outcome) -> None:

@@ -25,6 +25,9 @@ from quantainer_client.errors import QuantainerError
 
 __all__ = ["Bounds", "FairQueue", "Resources", "Ticket"]
 
+ALWAYS_BYTES = 64 * 1024**2
+"""Jobs up to this size live in what a worker process takes anyway."""
+
 LEAST_COST = 1e-4
 """Core-seconds charged at least: a flood of jobs that cost nothing must lose its turn too."""
 
@@ -99,8 +102,11 @@ class FairQueue:
         self._debtors: list[tuple[float, str]] = []
         self._arrivals = itertools.count()
         self._virtual = 0.0
+        self.elsewhere = 0
+        """Bytes of the capacity that others on the machine hold at the moment."""
         self._blocked: _Item | None = None
         self._blocked_since = 0.0
+        self._short_since: float | None = None
         self._backfilled = NOTHING
 
     # What stands where
@@ -120,6 +126,16 @@ class FairQueue:
     def running(self) -> int:
         """How many jobs hold a reservation."""
         return len(self._running)
+
+    @property
+    def short(self) -> bool:
+        """Whether memory that others hold may be what a job waits for."""
+        return self.elsewhere > 0 and self._blocked is not None
+
+    def overdrawn(self, job: str) -> bool:
+        """Tell whether a job was started in memory that others hold, its patience being over."""
+        memory = self._need(self._running[job].ticket).memory_bytes
+        return memory > ALWAYS_BYTES and self._free.memory_bytes < self.elsewhere
 
     def waiting(self, tenant: str) -> int:
         """Return how many jobs of a tenant wait."""
@@ -221,8 +237,10 @@ class FairQueue:
         if not self._waiting:
             return None
         reserved = self._reserved(now)
-        if reserved is not None and self._free.holds(self._need(reserved[2])):
-            return self._start(reserved, None, now)
+        if reserved is not None:
+            need = self._need(reserved[2])
+            if self._has_room(need) or self._gives_up(need, now):
+                return self._start(reserved, None, now)
         item = self._choose(reserved, now)
         return None if item is None else self._start(item, reserved, now)
 
@@ -328,12 +346,29 @@ class FairQueue:
 
     def _fits(self, item: _Item, reserved: _Item | None) -> bool:
         need = self._need(item[2])
-        if not self._free.holds(need):
+        if not self._has_room(need):
             return False
         if reserved is None:
             return True
         left = self.capacity - self._backfilled - self._need(reserved[2])
         return left.holds(need)
+
+    def _has_room(self, need: Resources) -> bool:
+        """Tell whether it is free: reserved by no job, and held by nobody else on the machine."""
+        room = max(ALWAYS_BYTES, self._free.memory_bytes - self.elsewhere)
+        return self._free.holds(need) and need.memory_bytes <= room
+
+    def _gives_up(self, need: Resources, now: float) -> bool:
+        """Tell whether the blocked job waited long enough for memory that others hold.
+
+        It is started to fail, since nobody knows whether they will ever give it back.
+        """
+        if not self._free.holds(need):
+            self._short_since = None
+            return False
+        if self._short_since is None:
+            self._short_since = now
+        return now - self._short_since >= self.bounds.elsewhere_patience
 
     def _reserved(self, now: float) -> _Item | None:
         """Return the job whose patience is over, if it could run but for want of resources."""
@@ -341,7 +376,7 @@ class FairQueue:
         if item is None:
             return None
         if not self._waits(item):
-            self._blocked = None
+            self._blocked = self._short_since = None
             return None
         lease = self._tenants[item[2].tenant].leases[item[2].lease]
         if now - self._blocked_since < self.bounds.patience:
@@ -355,7 +390,7 @@ class FairQueue:
         lease = tenant.leases[ticket.lease]
         del self._waiting[ticket.job]
         if item is self._blocked:
-            self._blocked = None
+            self._blocked = self._short_since = None
         self._count(lease, ticket, -1)
         self._running[ticket.job] = _Run(ticket, reserved)
         need = self._need(ticket)

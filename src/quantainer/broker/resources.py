@@ -13,10 +13,18 @@ from collections.abc import Iterator, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
-__all__ = ["CpuGrant", "Memberships", "MemoryGrant", "cpu_grant", "memory_grant", "parse_cpuset"]
+__all__ = [
+    "WORKER_BYTES",
+    "CpuGrant",
+    "Memberships",
+    "MemoryGrant",
+    "cpu_grant",
+    "memory_grant",
+    "parse_cpuset",
+]
 
 _BROKER_BYTES = 64 * 1024**2  # private memory, measured: 48 MiB
-_WORKER_BYTES = 128 * 1024**2  # the same with engines loaded and circuits kept: 75 MiB and more
+WORKER_BYTES = 128 * 1024**2  # the same with engines loaded and circuits kept: 75 MiB and more
 _V1_UNLIMITED = 1 << 60  # v1 writes a page-rounded 2^63 for "no limit"
 
 
@@ -31,9 +39,16 @@ class CpuGrant:
 
 @dataclass(frozen=True, slots=True)
 class MemoryGrant:
-    """How much memory jobs may use together, in bytes, and who says so."""
+    """How much memory jobs may use together, and who says so.
+
+    Attributes:
+        limit_bytes: At most, when nobody else uses any.
+        free_bytes: At this moment.
+        available_bytes: At this moment, what is to be kept free included.
+    """
 
     limit_bytes: int
+    free_bytes: int
     available_bytes: int
     source: str
 
@@ -150,7 +165,7 @@ def memory_grant(
     workers: int = 1,
     root: Path = Path("/"),
 ) -> MemoryGrant:
-    """Return the memory that jobs may use: the tightest limit less what is used and reserved.
+    """Return the memory that jobs may use: the tightest limit less what is reserved.
 
     Args:
         limit: The operator's own limit in bytes.
@@ -175,8 +190,9 @@ def memory_grant(
         total, source = limit, "setting memory_limit"
         available = min(available, limit)
     if reserve is None:
-        reserve = max(total // 16, _BROKER_BYTES + (workers + 1) * _WORKER_BYTES)
-    return MemoryGrant(max(0, min(total, available) - reserve), available, source)
+        reserve = max(total // 16, _BROKER_BYTES + (workers + 1) * WORKER_BYTES)
+    free = max(0, min(total, available) - reserve)
+    return MemoryGrant(max(0, total - reserve), free, available, source)
 
 
 def _memory_limit(group: Path) -> int | None:

@@ -38,6 +38,7 @@ class Bounds:
         total: Jobs that may wait on the node.
         tenant: Jobs that may wait for one tenant.
         patience: Seconds a job that does not fit is passed over before its place is reserved.
+        elsewhere_patience: Seconds a job waits for memory that others on the machine hold.
         age_step: Seconds of waiting that weigh as much as one step of priority.
         scan: Tenants, and jobs of each, that are looked at for one that fits.
     """
@@ -45,6 +46,7 @@ class Bounds:
     total: int = 100_000
     tenant: int = 20_000
     patience: float = 2.0
+    elsewhere_patience: float = 60.0
     age_step: float = 10.0
     scan: int = 16
 

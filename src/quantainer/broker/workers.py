@@ -71,6 +71,10 @@ class Pool:
         """Executions under way, frozen ones not counted."""
         return sum(1 for worker in self._workers if worker.executing and not worker.frozen)
 
+    def processes(self) -> list[int]:
+        """Return the process ids of the workers."""
+        return [worker.pid for worker in self._workers]
+
     def describe(self) -> list[dict[str, Any]]:
         """Return what each worker does, for ``status``."""
         return [

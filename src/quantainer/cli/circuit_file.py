@@ -105,7 +105,7 @@ def node_limits() -> Limits:
     from quantainer.backends.backend import Limits
     from quantainer.broker.resources import cpu_grant, memory_grant
 
-    return Limits(memory_grant().limit_bytes, cpu_grant().threads)
+    return Limits(memory_grant().free_bytes, cpu_grant().threads)
 
 
 def backend_named(name: str, limits: Limits) -> Backend:

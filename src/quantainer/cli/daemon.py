@@ -20,6 +20,7 @@ from quantainer.broker.alertness import event_loop
 from quantainer.broker.broker import Broker
 from quantainer.broker.driver import Driver
 from quantainer.broker.environment import worker_environment
+from quantainer.broker.headroom import Headroom
 from quantainer.broker.payloads import Payloads
 from quantainer.broker.queue import Bounds as QueueBounds
 from quantainer.broker.queue import FairQueue, Resources
@@ -60,9 +61,7 @@ class Daemon:
         self._settings = settings = resolved.values
         self._cpu = cpu_grant(settings.threads)
         self._workers = settings.workers or self._cpu.threads
-        self._memory = memory_grant(
-            settings.memory_limit, settings.memory_reserve, workers=self._workers
-        )
+        self._memory = self._memory_grant()
         self._runtime = Path(settings.runtime_dir)
         self._stopping = asyncio.Event()
         _warn(self._cpu, self._memory)
@@ -83,6 +82,7 @@ class Daemon:
             self._driver.dispatch,
         )
         self._driver.pool = self._pool
+        self._driver.headroom = Headroom(self._memory_grant, self._pool.processes)
         node = NodeLimits(self._memory.limit_bytes, settings.result_max)
         self.broker = Broker(settings, self._driver, self._pool, node, self._cpu.threads)
         self._desk = LeaseDesk(self.broker, settings)
@@ -90,6 +90,10 @@ class Daemon:
         self._reloading = asyncio.Lock()
         self._endpoints: list[Endpoint] = []
         self._tasks: list[asyncio.Task[None]] = []
+
+    def _memory_grant(self) -> MemoryGrant:
+        settings = self._settings
+        return memory_grant(settings.memory_limit, settings.memory_reserve, workers=self._workers)
 
     def _queue(self) -> FairQueue:
         capacity = Resources(self._workers, self._memory.limit_bytes)
