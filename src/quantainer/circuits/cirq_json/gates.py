@@ -84,6 +84,7 @@ _POWERS = {
 }
 _PAIRS = {"XXPowGate": "rxx", "YYPowGate": "ryy", "ZZPowGate": "rzz"}
 _ROTATIONS = {"Rx": "rx", "Ry": "ry", "Rz": "rz"}
+_INCOMPLETE = {"PauliInteractionGate": "its exponent"}
 _PI = math.pi
 _MATRIX_QUBITS = 10
 _MAX_PATTERNS = 1024
@@ -116,6 +117,9 @@ class GateReader:
         if kind in _ROTATIONS:
             self.standard(block, _ROTATIONS[kind], at, self.number(gate, "rads"))
             return 0.0
+        if kind in _INCOMPLETE:
+            lost = _INCOMPLETE[kind]
+            raise UnknownTypeError(kind, f"{kind} cannot be known: Cirq writes it without {lost}")
         special = _SPECIAL.get(kind)
         if special is None:
             raise UnknownTypeError(kind)

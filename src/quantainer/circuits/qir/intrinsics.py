@@ -27,6 +27,7 @@ if TYPE_CHECKING:
 __all__ = ["Intrinsics"]
 
 _RT, _QIS = "__quantum__rt__", "__quantum__qis__"
+_INTEGER = 64
 _IGNORED = {
     # Bookkeeping that does nothing to qubits.
     *("initialize", "message", "string_create", "string_update_reference_count"),
@@ -245,13 +246,22 @@ class Intrinsics:
         (self._machine.memory[self._place(register, index)],) = bits_of(value, 1)
 
     def _get_integer(self, register: Any) -> Any:
+        self._check_integer(register)
         bits = [self._get_bit(register, index) for index in range(len(self._clbits(register)))]
-        return number_of((*bits, *(False,) * (64 - len(bits)))[:64])
+        return number_of((*bits, *(False,) * (_INTEGER - len(bits))))
 
     def _set_integer(self, register: Any, value: Any) -> None:
-        bits = bits_of(value, 64)
-        for index in range(min(len(self._clbits(register)), 64)):
+        self._check_integer(register)
+        bits = bits_of(value, _INTEGER)
+        for index in range(len(self._clbits(register))):
             self._set_bit(register, index, bits[index])
+
+    def _check_integer(self, register: Any) -> None:
+        size = len(self._clbits(register))
+        if size > _INTEGER:
+            raise UnknownValueError(
+                f"a classical register of {size} bits is used as an integer of {_INTEGER}"
+            )
 
     def _measure_to_bit(self, qubit: Any, register: Any, index: Any) -> None:
         place = self._place(register, index)
