@@ -88,6 +88,7 @@ def test_every_engine_and_method(
     assert {way for way in FAST[kind] if way[0] in installed} <= ran
 
 
+@pytest.mark.report(43)
 @pytest.mark.parametrize("engine", ADAPTERS)
 @pytest.mark.parametrize("threads", [1, 2])
 def test_bit_order(

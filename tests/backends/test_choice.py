@@ -117,6 +117,7 @@ def test_what_is_asked_for_is_used(engine: str, method: str, qsim: Qsim, limits:
     assert f"method {method} was asked for" in result.metadata["reason"].lower()
 
 
+@pytest.mark.report(7)
 @pytest.mark.parametrize(
     ("options", "code", "words"),
     [
@@ -142,6 +143,7 @@ def test_what_cannot_be_is_refused_with_the_reason(
     assert refused.value.hint
 
 
+@pytest.mark.report(1)
 def test_every_result_says_how_it_was_made(qsim: Qsim, limits: Limits) -> None:
     metadata = run(qsim, ghz(3), limits, seed=5, threads=1).metadata
     assert metadata["seed"] == 5

@@ -54,6 +54,7 @@ def test_teleportation_of_a_clifford_state_runs_in_stims_own_language(
     assert {memory >> 2 for memory in memories(result, 3)} == {1}
 
 
+@pytest.mark.report(46)
 def test_condition_on_a_register_of_301_bits(qsim: Qsim, limits: Limits, corpus: Path) -> None:
     """Report 46: c300 of 0 leaves c200 at 0; of 1 it is measured anew after a Hadamard."""
     file = corpus / "Qiskit+benchpress/benchpress/qasm/bigint/bigint.qasm"
@@ -65,6 +66,7 @@ def test_condition_on_a_register_of_301_bits(qsim: Qsim, limits: Limits, corpus:
     check(pairs, {0b00: 0.5, 0b10: 0.25, 0b11: 0.25})
 
 
+@pytest.mark.report(46)
 @pytest.mark.parametrize("width", [63, 64, 65, 100, 301])
 @pytest.mark.parametrize("t_gate", [False, True])
 def test_condition_on_a_wide_register_that_is_really_written(
@@ -249,6 +251,7 @@ def test_repeated_error_correction_rounds(qsim: Qsim, limits: Limits) -> None:
 ENGINES = ("aer", "lightning", "numpy", "panta", "prism", "qevedo", "qsimcirq", "stim")
 
 
+@pytest.mark.report(46)
 @pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("width", [64, 65, 128, 301])
 def test_result_registers_of_any_width_run_on_every_engine(

@@ -60,6 +60,7 @@ def test_the_last_measurement_of_a_bit_wins(qsim: Qsim, limits: Limits) -> None:
     assert set(memories(run(qsim, circuit, limits, shots=5), 1)) == {1}
 
 
+@pytest.mark.report(50)
 def test_unwritten_bits_are_named(qsim: Qsim, limits: Limits) -> None:
     """Report 50."""
     circuit = QuantumCircuit(QuantumRegister(1), ClassicalRegister(3, "c"))
@@ -70,6 +71,7 @@ def test_unwritten_bits_are_named(qsim: Qsim, limits: Limits) -> None:
     assert set(memories(result, 3)) == {0b010}
 
 
+@pytest.mark.report(50)
 @pytest.mark.parametrize("clbits", [0, 2])
 def test_sampling_what_is_not_measured_is_refused(clbits: int, qsim: Qsim, limits: Limits) -> None:
     registers = [ClassicalRegister(clbits, "c")] if clbits else []
@@ -83,6 +85,7 @@ def test_sampling_what_is_not_measured_is_refused(clbits: int, qsim: Qsim, limit
     assert refused.value.hint
 
 
+@pytest.mark.report(50)
 def test_loose_bits_and_overlapping_registers(qsim: Qsim, limits: Limits) -> None:
     bits = [Clbit() for _ in range(3)]
     circuit = QuantumCircuit(

@@ -32,6 +32,7 @@ def entangled(qubits: int) -> QuantumCircuit:
     return circuit
 
 
+@pytest.mark.report(3)
 @pytest.mark.parametrize("mebibytes", [24, 40, 100])
 def test_the_advertised_width_really_runs(mebibytes: int, qsim: Qsim) -> None:
     """Qiskit/qiskit-aer#1114: as many qubits as the device says, and one more is refused."""
@@ -57,6 +58,7 @@ def test_more_memory_never_advertises_less(qsim: Qsim) -> None:
     assert widths[-1] > widths[4] > 0
 
 
+@pytest.mark.report(4)
 def test_two_active_qubits_of_fifty(qsim: Qsim) -> None:
     """Qiskit/qiskit-aer#204, #218: idle qubits cost nothing."""
     circuit = QuantumCircuit(50, 50)

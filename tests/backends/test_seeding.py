@@ -52,6 +52,7 @@ def reset_and_flip(engine: str) -> QuantumCircuit:
     return circuit
 
 
+@pytest.mark.report(12)
 @pytest.mark.parametrize(("engine", "method"), WAYS)
 def test_neighbouring_seeds_are_independent(
     engine: str, method: str, qsim: Qsim, catalogue: Catalogue, limits: Limits

@@ -165,6 +165,7 @@ def test_memory_is_refused_before_it_is_taken(make_broker: Callable[..., Broker]
         assert connection.run(FLIPPED, shots=10).counts() == {"01": 10}
 
 
+@pytest.mark.report(3)
 def test_the_advertised_width_really_runs(make_broker: Callable[..., Broker]) -> None:
     """Report 3, all the way: H on every qubit of the advertised width."""
     broker = make_broker(workers="1", memory_limit="512MiB", memory_reserve="0")

@@ -23,6 +23,7 @@ class Point:
     x: complex
 
 
+@pytest.mark.report(54)
 @pytest.mark.parametrize(
     ("value", "decoded"),
     [
@@ -51,6 +52,7 @@ def test_what_results_hold(value, decoded):
     assert json.loads(encode({"value": value})) == {"value": decoded}
 
 
+@pytest.mark.report(54)
 def test_counts_with_numpy_keys_and_values():
     counts = {np.int32(3): np.int32(500), "01": np.int64(500)}
     assert json.loads(encode(counts)) == {"3": 500, "01": 500}

@@ -6,6 +6,8 @@ import json
 from collections.abc import Callable
 from pathlib import Path
 
+import pytest
+
 from engine.broker import Broker
 from quantainer.broker.environment import worker_environment
 from quantainer_client.connection import Connection
@@ -42,6 +44,7 @@ def test_no_secret_reaches_a_worker(make_broker: Callable[..., Broker], monkeypa
         assert not any(name.startswith(("QUANTAINER_", "XDG_", "AWS_")) for name in names)
 
 
+@pytest.mark.report(1)
 def test_threads_are_as_granted_whatever_the_broker_was_told() -> None:
     made = worker_environment(3, {"OMP_NUM_THREADS": "64", "OMP_WAIT_POLICY": "ACTIVE"})
     assert (made["OMP_NUM_THREADS"], made["OMP_WAIT_POLICY"]) == ("3", "PASSIVE")

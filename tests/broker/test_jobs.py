@@ -219,6 +219,7 @@ def test_wrong_parameters_are_named(connection: Connection) -> None:
         connection.run(Pub(circuit, parameters={"theta": float("nan")}), shots=5)
 
 
+@pytest.mark.report(3)
 def test_advertised_width_is_planned_within_memory(connection: Connection) -> None:
     """Report 3: what is advertised is admitted, one qubit more is refused."""
     qubits = connection.backend("qsim")["qubits"]
@@ -229,6 +230,7 @@ def test_advertised_width_is_planned_within_memory(connection: Connection) -> No
     assert over["error"]["code"] in ("out_of_memory", "too_many_qubits")
 
 
+@pytest.mark.report(12)
 def test_neighbouring_seeds_are_independent(connection: Connection) -> None:
     """Report 12: the variance of counts over seeds is binomial."""
     program = f"{HEADER}qreg q[1];creg c[1];reset q[0];h q[0];measure q->c;"

@@ -29,6 +29,7 @@ def v2(root: Path, group: str = "/a/b", **files: str) -> Path:
     )
 
 
+@pytest.mark.report(2)
 @pytest.mark.parametrize(
     ("quota", "threads"),
     [
@@ -58,6 +59,7 @@ def test_the_tightest_ancestor_counts(tmp_path: Path) -> None:
     assert cpu_grant(root=root, environ={}, affinity=8).threads == 2
 
 
+@pytest.mark.report(2)
 def test_smaller_cpuset_wins_over_quota(tmp_path: Path) -> None:
     root = tree(
         v2(tmp_path),
@@ -70,6 +72,7 @@ def test_smaller_cpuset_wins_over_quota(tmp_path: Path) -> None:
     assert (grant.threads, grant.source) == (2, "cpuset")
 
 
+@pytest.mark.report(2)
 def test_v1_quota_cpuset_and_throttling(tmp_path: Path) -> None:
     root = tree(
         tmp_path,
@@ -104,6 +107,7 @@ def test_hybrid_reads_the_controllers_on_v1(tmp_path: Path) -> None:
     assert memory_grant(root=root, reserve=0).limit_bytes == 2 * GIB
 
 
+@pytest.mark.report(1)
 @pytest.mark.parametrize(
     ("environ", "option", "threads", "source"),
     [

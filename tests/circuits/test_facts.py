@@ -320,6 +320,7 @@ attributes #0 = { "entry_point" "required_num_qubits"="2" }
 }
 
 
+@pytest.mark.report(43)
 @pytest.mark.parametrize("name", ["qasm2", "qasm3", "qpy", "columnar", "stim", "qir", "cirq"])
 def test_bit_order_is_qiskits_in_every_format(name: str) -> None:
     from qiskit_aer import AerSimulator

@@ -52,6 +52,7 @@ def test_submit_reads_standard_input(broker: Broker) -> None:
     assert json.loads(done.stdout)["counts"] == {"01": 5}
 
 
+@pytest.mark.report(13)
 @pytest.mark.parametrize(
     ("options", "said"),
     [

@@ -78,6 +78,7 @@ def test_subcircuits_are_unrolled() -> None:
     )
 
 
+@pytest.mark.report(43)
 def test_bit_order_is_cirqs(sampler: QuantainerSampler) -> None:
     circuit = cirq.Circuit(cirq.X(q[0]), cirq.measure(q[0], q[1], q[2], key="m"))
     result = sampler.run(circuit, repetitions=5)

@@ -121,6 +121,7 @@ def test_sampled_values(connection: Connection) -> None:
         assert np.shape(mine) == np.shape(theirs)
 
 
+@pytest.mark.report(43)
 def test_bit_order_is_pennylanes(connection: Connection) -> None:
     @qml.qnode(sampled(connection, 5))
     def circuit():

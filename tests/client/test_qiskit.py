@@ -184,6 +184,7 @@ def test_backend_run_returns_a_qiskit_result(backend: QuantainerBackend) -> None
     assert backend.run(bell(), shots=1000, seed_simulator=3).result().get_counts() == counts
 
 
+@pytest.mark.report(43)
 def test_bit_order_single_and_batch(backend: QuantainerBackend) -> None:
     assert backend.run(asymmetric(), shots=9).result().get_counts() == {"01": 9}
     result = backend.run([asymmetric(), bell(), asymmetric()], shots=9).result()

@@ -13,6 +13,7 @@ from quantainer_client.errors import QuantainerError
 SEEDS = st.integers(0, MAX_SEED)
 
 
+@pytest.mark.report(13)
 @pytest.mark.parametrize(
     "odd", ["42", 42.4, 42.0, -42, -1, 2**63, 2**64, True, False, None, [1], np.int64(3), 1j]
 )
@@ -41,6 +42,7 @@ def test_numbers_and_texts_on_the_path_differ() -> None:
     assert derive(12, 3) != derive(1, 23)
 
 
+@pytest.mark.report(12)
 def test_derived_seeds_of_neighbours_share_no_pattern() -> None:
     bits = np.array(
         [[(derive(seed, "engine") >> bit) & 1 for bit in range(63)] for seed in range(4000)]

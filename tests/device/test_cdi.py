@@ -85,7 +85,8 @@ def test_hooks_work_as_they_are_written(settings: Settings) -> None:
         assert "start it with `quantainer up`" in done.stderr
 
 
-def test_umask_does_not_hide_the_specification(settings: Settings) -> None:  # report 24
+@pytest.mark.report(24)
+def test_umask_does_not_hide_the_specification(settings: Settings) -> None:
     old = os.umask(0o077)
     try:
         path = cdi.publish(settings, ["qsim"])
@@ -98,8 +99,9 @@ def test_umask_does_not_hide_the_specification(settings: Settings) -> None:  # r
         assert mode(part) == (0o755 if part.is_dir() else 0o644)
 
 
+@pytest.mark.report(23)
 @pytest.mark.skipif(os.geteuid() != 0, reason="only root writes the engines' own folders")
-def test_dynamic_folder_comes_with_the_static_one(  # report 23
+def test_dynamic_folder_comes_with_the_static_one(
     tmp_path: Path, monkeypatch: pytest.MonkeyPatch
 ) -> None:
     static = tmp_path / "etc" / "cdi"
@@ -134,7 +136,8 @@ def test_a_backend_no_engine_could_name_is_not_published(settings: Settings) -> 
     assert not Path(settings.cdi_dir).exists()
 
 
-def test_unread_file_names_are_refused(tmp_path: Path) -> None:  # report 25
+@pytest.mark.report(25)
+def test_unread_file_names_are_refused(tmp_path: Path) -> None:
     with pytest.raises(QuantainerError, match=r"quantainer\.yml"):
         cdi.write(spec_with(), tmp_path / "quantainer.yml")
 
@@ -186,6 +189,7 @@ def test_client_folder_is_stable_and_complete(settings: Settings) -> None:
 # --- Rules -------------------------------------------------------------------------------------
 
 
+@pytest.mark.report(25)
 @pytest.mark.parametrize(
     ("edits", "version"),
     [
@@ -250,6 +254,7 @@ def test_broken_rules_are_named(spec: Any, said: str) -> None:
     assert any(said in problem for problem in cdi_rules.problems(spec))
 
 
+@pytest.mark.report(25)
 @pytest.mark.parametrize("file", ["bad-env", "device-name-digit", "no-edits"])
 def test_public_mistakes_are_found(file: str) -> None:
     if not CORPUS.is_dir():

@@ -63,7 +63,8 @@ def test_generate_needs_the_broker_or_names(tmp_path: Path) -> None:
     assert "Traceback" not in done.stderr
 
 
-def test_generate_refuses_a_name_that_engines_overlook(tmp_path: Path) -> None:  # report 25
+@pytest.mark.report(25)
+def test_generate_refuses_a_name_that_engines_overlook(tmp_path: Path) -> None:
     output = str(tmp_path / "q.yml")
     done = quantainer(tmp_path, "cdi", "generate", "--backend", "qsim", "-o", output)
     assert done.returncode == 1

@@ -67,7 +67,8 @@ def test_unknown_mode_refuses_the_start(docker: Docker, base: str, broker: Broke
     assert "use local, hybrid, qpu" in done.stderr
 
 
-def test_read_only_container_of_an_unknown_user_without_home(  # report 21
+@pytest.mark.report(21)
+def test_read_only_container_of_an_unknown_user_without_home(
     docker: Docker, base: str, broker: Broker
 ) -> None:
     options = ("--read-only", "--user", "12345", "--network", "none")

@@ -221,7 +221,8 @@ def test_limits_hold(broker: Broker) -> None:
     assert run(broker, "-m", "900m", *DEVICE, "host", "python", "-c", code).stdout
 
 
-def test_user_and_read_only_root(broker: Broker) -> None:  # report 21
+@pytest.mark.report(21)
+def test_user_and_read_only_root(broker: Broker) -> None:
     code = (
         "import os\n"
         "print(os.getuid(), os.getgid())\n"
