@@ -108,6 +108,7 @@ def test_cancel_queued_and_running(make_broker: Callable[..., Broker]) -> None:
         assert connection.cancel(queued.id)["state"] == "CANCELLED"
 
 
+@pytest.mark.report(19)
 def test_every_accepted_job_ends_right_after_the_broker_is_killed(
     make_broker: Callable[..., Broker],
 ) -> None:

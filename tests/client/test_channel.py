@@ -178,6 +178,7 @@ def test_the_environment_names_the_socket(
     assert Connection().hello()["op"] == "hello"
 
 
+@pytest.mark.report(16)
 def test_a_broker_that_says_nothing_ends_in_a_timeout(path: Path, serve: Any) -> None:
     serve(lambda sock, request: None)
     channel = Channel(str(path), 5.0)
@@ -247,6 +248,23 @@ def test_a_harmless_question_is_asked_again_when_the_broker_vanished(
     assert asked == ["hello", "hello"]
 
 
+@pytest.mark.report(14)
+def test_a_wait_outlives_connections_that_drop(path: Path, serve: Any) -> None:
+    asked = []
+
+    def drop_twice(sock: socket.socket, request: dict[str, Any]) -> None:
+        asked.append(request["job"])
+        if len(asked) < 3:
+            sock.shutdown(socket.SHUT_RDWR)
+            return
+        wire.send(sock, wire.encode_reply(request["id"], {"job": "j", "state": "DONE"}))
+
+    serve(drop_twice)
+    assert Connection(str(path)).wait("j", 20)["state"] == "DONE"
+    assert asked == ["j", "j", "j"]
+
+
+@pytest.mark.report(14)
 def test_a_wait_outlives_a_broker_that_is_away(path: Path, serve: Any) -> None:
     def running(sock: socket.socket, request: dict[str, Any]) -> None:
         sock.shutdown(socket.SHUT_RDWR)

@@ -148,8 +148,9 @@ def test_the_end_of_a_container_ends_its_jobs(
     docker("run", "--rm", *DEVICE, base, "python3", "-c", SMALL)  # what they held is free again
 
 
+@pytest.mark.report(20)
 @ENDS
-def test_the_end_of_a_paused_container_ends_its_jobs(  # report 20
+def test_the_end_of_a_paused_container_ends_its_jobs(
     docker: Docker, base: str, busy: Busy, how: tuple[str, ...]
 ) -> None:
     docker("pause", busy.id)
@@ -198,8 +199,9 @@ def _restart(docker: Docker, number: signal.Signals, *, keep: bool) -> None:
         pytest.skip(str(reason))
 
 
+@pytest.mark.report(19)
 @pytest.mark.parametrize("number", [signal.SIGTERM, signal.SIGKILL], ids=["stopped", "crashed"])
-def test_jobs_go_on_after_a_restart_of_the_broker(  # report 19
+def test_jobs_go_on_after_a_restart_of_the_broker(
     docker: Docker, nearly_done: Busy, number: signal.Signals
 ) -> None:
     broker = nearly_done.broker
@@ -210,7 +212,8 @@ def test_jobs_go_on_after_a_restart_of_the_broker(  # report 19
     assert eventually(lambda: nearly_done.states() == {"DONE": JOBS}, seconds=120)
 
 
-def test_jobs_wait_over_a_restart_while_their_container_is_paused(  # report 20
+@pytest.mark.report(20)
+def test_jobs_wait_over_a_restart_while_their_container_is_paused(
     docker: Docker, nearly_done: Busy
 ) -> None:
     broker = nearly_done.broker
@@ -227,9 +230,8 @@ def test_jobs_wait_over_a_restart_while_their_container_is_paused(  # report 20
     assert eventually(lambda: nearly_done.states() == {"DONE": JOBS}, seconds=120)
 
 
-def test_what_changed_while_the_broker_was_away_is_seen(  # report 19
-    docker: Docker, nearly_done: Busy
-) -> None:
+@pytest.mark.report(19)
+def test_what_changed_while_the_broker_was_away_is_seen(docker: Docker, nearly_done: Busy) -> None:
     """Killed meanwhile: no job is non-terminal for ever."""
     broker = nearly_done.broker
     broker.stop(signal.SIGKILL)
