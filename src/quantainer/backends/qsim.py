@@ -384,7 +384,7 @@ def _check_sampling(pub: Pub, program: Program) -> None:
 def _unwritten_notes(pub: Pub, program: Program) -> list[str]:
     if pub.observables:
         return []
-    unwritten = [bit for bit in range(pub.facts.clbits) if bit not in program.written]
+    unwritten = sorted(set(range(pub.facts.clbits)).difference(program.written))
     if not unwritten:
         return []
     known = _bit_names(pub)

@@ -22,8 +22,19 @@ __all__ = ["decode", "encode", "encode_plain"]
 encode_plain = msgspec.json.Encoder().encode
 """Return, as bytes, the JSON text of a value that came as JSON; faster than ``encode``."""
 
-decode = msgspec.json.Decoder().decode
-"""Return the value of a text that ``encode_plain`` wrote."""
+_decoder = msgspec.json.Decoder()
+
+
+def decode(text: str | bytes) -> Any:
+    """Return the value of a text that was encoded here.
+
+    Raises:
+        ValueError: If it is no JSON.
+    """
+    try:
+        return _decoder.decode(text)
+    except ValueError:
+        return json.loads(text)  # it may hold half of a surrogate pair, as names of files do
 
 
 def encode(value: Any) -> str:

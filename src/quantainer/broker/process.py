@@ -17,6 +17,7 @@ from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Any
 
+from quantainer.broker.encoding import decode, encode_plain
 from quantainer.broker.parts import Packed
 from quantainer_client import wire
 from quantainer_client.errors import QuantainerError
@@ -183,7 +184,7 @@ class WorkerProcess:
                 os.close(fd)
 
     def _send(self, message: dict[str, Any], fds: list[int]) -> None:
-        packet = json.dumps(message, ensure_ascii=False, separators=(",", ":")).encode()
+        packet = encode_plain(message)
         try:
             if len(packet) > wire.MAX_MESSAGE:
                 self._send_large(packet, fds)
@@ -328,7 +329,7 @@ def _fields(packet: bytes) -> dict[str, Any]:
         ValueError: If it is none; also TypeError or KeyError.
     """
     head, *texts = packet.split(b"\n")
-    fields: dict[str, Any] = json.loads(head)
+    fields: dict[str, Any] = decode(head)
     for name, text in zip(fields.pop("lists", ()), texts, strict=True):
         fields[name] = text.decode("ascii")
     return fields

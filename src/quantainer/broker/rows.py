@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 from collections.abc import Mapping
 from dataclasses import asdict
 from typing import Any
@@ -52,7 +51,7 @@ def job_from(row: Mapping[str, Any]) -> Job:
     fields["state"] = JobState(row["state"])
     fields["request"] = decode(row["request"])
     fields["result_kept"] = bool(row["result_kept"])
-    fields["error"] = None if row["error"] is None else json.loads(row["error"])
+    fields["error"] = None if row["error"] is None else decode(row["error"])
     return Job(**fields)
 
 
@@ -82,14 +81,14 @@ def lease_from(row: Mapping[str, Any]) -> Lease:
         id=row["id"],
         tenant=row["tenant"],
         anchor=Anchor(row["anchor_kind"], row["anchor_value"]),
-        backends=tuple(json.loads(row["backends"])),
+        backends=tuple(decode(row["backends"])),
         mode=row["mode"],
-        limits=LeaseLimits(**json.loads(row["limits"])),
+        limits=LeaseLimits(**decode(row["limits"])),
         state=LeaseState(row["state"]),
         container=row["container"],
         image=row["image"],
-        annotations=json.loads(row["annotations"]),
-        environment=json.loads(row["environment"]),
+        annotations=decode(row["annotations"]),
+        environment=decode(row["environment"]),
         pid_namespace=row["pid_namespace"],
         created_at=row["created_at"],
     )

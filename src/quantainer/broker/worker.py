@@ -76,7 +76,7 @@ class Worker:
             if not packet:
                 return
             text = bytes(map_payload(fds.pop(0))) if packet == LARGE else packet
-            message = json.loads(text)
+            message = encoding.decode(text)
             data, parts, *_ = *map(map_payload, fds), memoryview(b""), memoryview(b"")
             self._answer(message, data, parts)
 
@@ -196,7 +196,8 @@ class Worker:
                 # The broker's reply to its caller holds it too and must fit into a packet.
                 place = {"offset": payload.append(text), "length": len(text)}
                 listed[name] = _encoded(place)
-        packet = b"\n".join((_encoded({**reply, "lists": list(listed)}), *listed.values()))
+        head = encoding.encode_plain({**reply, "lists": list(listed)})
+        packet = b"\n".join((head, *listed.values()))
         fd = payload.seal() if payload.size else None
         try:
             wire.send(self._connection, packet, fd)
