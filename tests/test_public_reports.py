@@ -1,4 +1,4 @@
-"""The public bug reports that the main job must hold have tests, and docs/reports.md lists them."""
+"""The public bug reports that must not come back have tests, and docs/reports.md lists them."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ from pathlib import Path
 TESTS = Path(__file__).parent
 TABLE = TESTS.parent / "docs" / "reports.md"
 MAIN_JOB = {1, 2, 3, 4, 7, 12, 13, 21, 23, 24, 25, 43, 46, 50, 54}
+LIFE_CYCLE = {14, 16, 19, 20, 21}
 
 
 def marked() -> dict[int, set[str]]:
@@ -33,12 +34,12 @@ def listed() -> dict[int, set[str]]:
 
 
 def test_every_report_has_a_test() -> None:
-    assert marked().keys() >= MAIN_JOB
+    assert marked().keys() >= MAIN_JOB | LIFE_CYCLE
 
 
 def test_the_table_is_complete_and_names_tests_that_are_there() -> None:
     rows, tests = listed(), marked()
-    assert rows.keys() >= MAIN_JOB
+    assert rows.keys() >= MAIN_JOB | LIFE_CYCLE
     for number, names in rows.items():
         assert names, number
         assert names <= tests[number], number

@@ -40,14 +40,5 @@ def test_every_test_is_an_attempt_of_the_page() -> None:
     assert len(listed()) == len(set(listed()))
 
 
-def test_reports_on_containers_and_jobs_have_tests() -> None:
-    """Connections that drop, calls that hang, restarts, paused containers, read-only roots."""
-    marked: set[int] = set()
-    for path in TESTS.rglob("test_*.py"):
-        for numbers in re.findall(r"@pytest\.mark\.report\(([\d, ]+)\)", path.read_text()):
-            marked |= {int(number) for number in numbers.split(",")}
-    assert {14, 16, 19, 20, 21} <= marked
-
-
 def test_there_are_at_least_twenty_attempts() -> None:
     assert len(ROW.findall(PAGE.read_text())) >= 20
