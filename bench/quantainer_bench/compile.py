@@ -33,7 +33,7 @@ LAYERS = 1000
 WIDTHS = (4, 10, 20)
 LEVEL = 1
 _HITS = 5000
-_ROUNDS = 30
+_ROUNDS = {4: 90, 10: 45, 20: 30}
 _HEAVY_HEX = (
     *((0, 1), (1, 2), (1, 4), (2, 3), (3, 5), (4, 7), (5, 8), (6, 7), (7, 10), (8, 9), (8, 11)),
     *((10, 12), (11, 14), (12, 13), (12, 15), (13, 14), (14, 16), (15, 18), (16, 19), (17, 18)),
@@ -117,7 +117,8 @@ def _hits(target: TargetFacts) -> dict[str, Any]:
 
 def _misses(target: TargetFacts, qubits: int, *, peers: bool) -> dict[str, Any]:
     """Compile circuits that were never seen: ours from bytes, Qiskit's from its own objects."""
-    programs = [thin(qubits, 1000 + number) for number in range(_ROUNDS + 1)]
+    rounds = _ROUNDS[qubits]
+    programs = [thin(qubits, 1000 + number) for number in range(rounds + 1)]
     payloads = [encode(program)[0] for program in programs]
     manager = _qiskit(target, LEVEL)
     cache = CompileCache()
@@ -130,7 +131,7 @@ def _misses(target: TargetFacts, qubits: int, *, peers: bool) -> dict[str, Any]:
         "ours_from_bytes": _each(payloads, lambda data: _from_bytes(data, target)),
         "qiskit": _each(programs, manager.run),
     }  # fmt: skip
-    times = time_rounds(contenders, _ROUNDS)
+    times = time_rounds(contenders, rounds)
     report: dict[str, Any] = {f"{name}_per_s": _rate(found) for name, found in times.items()}
     report["speedup"] = ratio(times["qiskit"], times["ours"])
     report["two_qubit_gates"] = {

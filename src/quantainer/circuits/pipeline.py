@@ -5,7 +5,8 @@ nothing away:
 
 - At level 1, runs of one-qubit gates become the target's before a layout is sought: placing,
   routing and translating then see fewer gates. It is done again once the errors of qubits count.
-- The clean-up at the end stops when nothing was cancelled, instead of one round later.
+- The clean-up at the end stops when nothing was cancelled, instead of one round later, and does not
+  begin anew with what is merged already.
 - The barrier that keeps measurements last while routing is found by its name, instead of by asking
   every operation for its label.
 - Layouts are not compared by errors if the target states none.
@@ -44,6 +45,7 @@ from quantainer_client.qiskit.target import target_of
 __all__ = ["pipeline"]
 
 _PROTECTION = "qiskit.transpiler.internal.routing.protection.barrier"
+_MERGED = "one_qubit_gates_merged"
 _LONG = 20
 """Two-qubit gates a qubit from which a circuit is long."""
 _LONG_SEARCH = {1: (6, 4, 1), 2: (28, 10, 1), 3: (32, 12, 1)}
@@ -69,8 +71,9 @@ def pipeline(facts: TargetFacts, level: int, seed: int) -> Any:
         passes.layout = _with_search(passes.layout, target, level, seed)
     singles = [name for name in facts.basis_gates if _is_single(target, name)]
     if level == 1 and any(target.operation_from_name(name).params for name in singles):
-        passes.pre_init = PassManager(Optimize1qGatesDecomposition(basis=singles))
-        passes.optimization = PassManager(_CleanUp(target))
+        passes.pre_init = PassManager(_Merge(singles))
+        clean_up = _CleanUp(target, singles, by_error=_knows_errors(facts))
+        passes.optimization = PassManager(clean_up)
     return passes
 
 
@@ -139,22 +142,54 @@ class _Unprotect(TransformationPass):  # type: ignore[misc]
         return dag
 
 
-class _CleanUp(TransformationPass):  # type: ignore[misc]
-    """Merges one-qubit gates and cancels inverses until there are none."""
+class _Merge(TransformationPass):  # type: ignore[misc]
+    """Merges runs of one-qubit gates, before there is a layout."""
 
-    def __init__(self, target: Target) -> None:
+    def __init__(self, singles: list[str]) -> None:
         super().__init__()
+        self._merge = Optimize1qGatesDecomposition(basis=singles)
+        self._cancel = InverseCancellation()
+        self._singles = singles
+
+    def run(self, dag: Any) -> Any:
+        dag = self._merge.run(dag)
+        before = _size(dag)
+        dag = self._cancel.run(dag)
+        if _size(dag) == before:
+            self.property_set[_MERGED] = _count(dag, self._singles)
+        return dag
+
+
+class _CleanUp(TransformationPass):  # type: ignore[misc]
+    """Merges one-qubit gates and cancels inverses until there are none.
+
+    Args:
+        target: The target.
+        singles: Its one-qubit gates.
+        by_error: Which gates are best depends on the qubit, so they are merged in any case.
+    """
+
+    def __init__(self, target: Target, singles: list[str], *, by_error: bool) -> None:
+        super().__init__()
+        self._singles, self._by_error = singles, by_error
         self._merge = Optimize1qGatesDecomposition(target=target)
         self._cancel = InverseCancellation()
         self._contract = ContractIdleWiresInControlFlow()
 
     def run(self, dag: Any) -> Any:
-        while True:
+        if self._by_error or self.property_set[_MERGED] != _count(dag, self._singles):
             dag = self._merge.run(dag)
+        while True:
             before = _size(dag)
             dag = self._cancel.run(dag)
             if _size(dag) == before:
                 return self._contract.run(dag)
+            dag = self._merge.run(dag)
+
+
+def _count(dag: Any, names: list[str]) -> int:
+    counts = dag.count_ops(recurse=True)
+    return sum(counts.get(name, 0) for name in names)
 
 
 def _size(dag: Any) -> int:
