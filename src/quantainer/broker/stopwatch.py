@@ -13,8 +13,10 @@ from collections.abc import Callable
 
 __all__ = ["Stopwatch"]
 
-_ASLEEP_S = 0.1
-"""Shorter sleeps are the broker's or the kernel's, not the job's."""
+_ASLEEP_S = 1.0
+_ASLEEP_SHARE = 0.9
+"""A worker sleeps for its job if it does so for most of so long; else the broker, which takes the
+answer, or the kernel was busy with others."""
 
 
 class Stopwatch:
@@ -50,4 +52,6 @@ class Stopwatch:
         computed, waited = self._account()
         until = time.monotonic() if self._frozen_at is None else self._frozen_at
         held = until - waited - self._started - self._frozen
-        return max(computed - self._computed, held - _ASLEEP_S)
+        computed -= self._computed
+        asleep = held > _ASLEEP_S and held - computed > _ASLEEP_SHARE * held
+        return held if asleep else computed
