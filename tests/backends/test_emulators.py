@@ -12,8 +12,9 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp
 
-from quantainer.backends.backend import Limits, Options
+from quantainer.backends.backend import Limits, Options, Pub
 from quantainer.backends.emulators import Emulator, provide
+from quantainer.circuits import measure, read
 from quantainer_client.errors import QuantainerError
 
 
@@ -121,6 +122,14 @@ def test_readout_errors_of_zero_and_one_are_apart(devices: dict[str, Any], limit
     assert qubit.one_for_zero > 5 * qubit.zero_for_one
 
 
+def test_physical_qubits_are_the_devices(kolkata: Emulator, limits: Limits) -> None:
+    circuit = read(b"OPENQASM 3.0; bit[2] c; U(pi,0,0) $26; c[0] = measure $26; c[1] = measure $3;")
+    pub = Pub(circuit, measure(circuit), "physical", shots=500)
+    result = kolkata.run(pub, kolkata.plan(pub, Options(), limits), Options(), 1, 1)
+    assert result.metadata["physical_qubits"] == [3, 26]
+    assert sum(value == 1 for value in memories(result, 2)) > 450
+
+
 def test_only_active_qubits_cost_memory(kolkata: Emulator) -> None:
     circuit = QuantumCircuit(20, 1)
     circuit.h(11)
@@ -154,7 +163,9 @@ def test_what_the_device_cannot_do_is_refused(devices: dict[str, Any], limits: L
     with feed_forward.if_test((feed_forward.clbits[0], 1)):
         feed_forward.x(1)
     feed_forward.measure(1, 1)
-    with pytest.raises(QuantainerError, match="cannot do operations that depend on measured values"):
+    with pytest.raises(
+        QuantainerError, match="cannot do operations that depend on measured values"
+    ):
         run(devices["fake_athens"], feed_forward, limits)
     result = run(devices["fake_fez"], feed_forward, limits, shots=1000)
     equal = sum(memory in (0, 3) for memory in memories(result, 2))

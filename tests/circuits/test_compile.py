@@ -9,6 +9,7 @@ from hypothesis import strategies as st
 from qiskit.quantum_info import Operator
 
 from quantainer.circuits import measure, read
+from quantainer.circuits.cache import CompileCache
 from quantainer.circuits.compile import Compiled, compile_for
 from quantainer.circuits.fit import fit
 from quantainer.core.target import TargetFacts
@@ -135,6 +136,38 @@ def test_what_the_target_cannot_do_is_refused_by_name() -> None:
 def test_the_same_input_gives_the_same_output() -> None:
     first, second = (_compile(_ghz(4), device(4, LINE4), 3) for _ in range(2))
     assert first.program == second.program
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("edge", [(3, 4), (0, 4), (2, 0)])
+def test_physical_qubits_are_the_devices(level: int, edge: tuple[int, int]) -> None:
+    """``$n`` begins on qubit n, wherever the compiler would have liked it better."""
+    a, b = edge
+    text = f"""OPENQASM 3.0; include "stdgates.inc"; bit[2] c;
+pragma kept
+ry(0.3) ${a}; cx ${a}, ${b}; c[0] = measure ${a}; c[1] = measure ${b};"""
+    line = tuple(e for i in range(5) for e in ((i, i + 1), (i + 1, i)))
+    circuit = read(text.encode())
+    for target in (device(6, line), device(6, line, dead=(5,)), device(6)):
+        for cache in (CompileCache(), CompileCache(steady=True)):
+            compiled = cache.compile(circuit, measure(circuit), target, level)
+            assert compiled.initial_layout[a] == a
+            assert compiled.initial_layout[b] == b
+            assert compiled.program.metadata["physical_qubits"] == sorted(edge)
+            assert compiled.program.metadata["pragmas"] == [(2, "kept")]
+            free = read(text.replace("$", "q").replace("bit[2] c;", _declared()).encode())
+            other = cache.compile(free, measure(free), target, level)
+            assert "physical_qubits" not in other.program.metadata
+
+
+def _declared() -> str:
+    return "bit[2] c; " + " ".join(f"qubit q{index};" for index in range(5))
+
+
+def test_physical_qubits_that_are_dead_or_missing_are_named() -> None:
+    circuit = read(b"OPENQASM 3.0; bit c; U(0,0,0) $2; U(0,0,0) $7; c = measure $2;")
+    with pytest.raises(QuantainerError, match=r"no usable qubits \$2, \$7"):
+        compile_for(circuit, measure(circuit), device(6, dead=(2,)))
 
 
 # --- Fit ------------------------------------------------------------------------------------------

@@ -21,7 +21,7 @@ from typing import TYPE_CHECKING, Literal
 import numpy as np
 
 from quantainer.circuits.columnar import build
-from quantainer.circuits.compile import DEFAULT_SEED, Compiled, check_for, compile_program
+from quantainer.circuits.compile import DEFAULT_SEED, Compiled, check_for, compile_program, pins
 from quantainer.circuits.exact import Exact
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.shelf import Shelf
@@ -131,8 +131,11 @@ class CompileCache:
         if data is None:
             data, kind = encode(circuit.program)
         job = _Job(circuit, facts, target, level, seed, planning)
-        if kind != "columnar":
-            key = (blake2b(data, digest_size=16).digest(), digest_of(target), level, seed)
+        pinned = pins(circuit.program, target)
+        if kind != "columnar" or pinned:
+            digest = blake2b(data, digest_size=16)
+            digest.update(repr(sorted(pinned)).encode())
+            key = (digest.digest(), digest_of(target), level, seed)
             found = self._exact(key, b"", job)
         else:
             found = self._compile_columnar(data, job)

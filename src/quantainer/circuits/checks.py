@@ -27,7 +27,7 @@ def reasons_against(circuit: Circuit, facts: Facts, device: Device) -> list[Quan
         return [QuantainerError("invalid_circuit", f"{fault}.") for fault in circuit.faults]
     too_wide = _width(facts, device)
     placed = too_wide or _group(circuit, device)
-    found = (placed, _feedback(facts, device), _gates(facts, device))
+    found = (placed, _named(circuit, device), _feedback(facts, device), _gates(facts, device))
     return [reason for reason in found if reason is not None]
 
 
@@ -45,6 +45,23 @@ def _width(facts: Facts, device: Device) -> QuantainerError | None:
         limit=limit,
         needed=needed,
         hint="Choose a wider backend, or cut the circuit.",
+    )
+
+
+def _named(circuit: Circuit, device: Device) -> QuantainerError | None:
+    """Qubits that the circuit names as the device's must be there."""
+    if device.facts.kind == "simulator":
+        return None
+    named = set((circuit.program.metadata or {}).get("physical_qubits", ()))
+    missing = sorted(named - set(device.usable))
+    if not missing:
+        return None
+    listed = ", ".join(f"${qubit}" for qubit in missing)
+    return QuantainerError(
+        "unsupported_circuit",
+        f"{device.facts.name} has no usable qubits {listed}, which the circuit names.",
+        limit=len(device.usable),
+        hint="Name others, or declare `qubit`s and let them be placed.",
     )
 
 

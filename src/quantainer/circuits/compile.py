@@ -26,7 +26,15 @@ if TYPE_CHECKING:
     from quantainer.core.facts import Facts
     from quantainer.core.target import TargetFacts
 
-__all__ = ["DEFAULT_SEED", "LEVELS", "Compiled", "check_for", "compile_for", "compile_program"]
+__all__ = [
+    "DEFAULT_SEED",
+    "LEVELS",
+    "Compiled",
+    "check_for",
+    "compile_for",
+    "compile_program",
+    "pins",
+]
 
 LEVELS = (0, 1, 2, 3)
 DEFAULT_SEED = 20_260
@@ -34,7 +42,7 @@ _MANAGERS_KEPT = 32
 _ROUTING = frozenset(("SabreLayout", "SabreSwap", "BasicSwap", "LookaheadSwap"))
 _BEFORE_ROUTING = frozenset(("BarrierBeforeFinalMeasurements", "ElidePermutations"))
 
-_managers: OrderedDict[tuple[str, int, int], Any] = OrderedDict()
+_managers: OrderedDict[tuple[Any, ...], Any] = OrderedDict()
 
 
 @dataclass(slots=True, eq=False)
@@ -116,9 +124,11 @@ def compile_program(
     routing = _Routing(program)
     width = max(device.facts.qubits, device.facts.clifford_qubits or 0)
     size, kept = program.num_qubits, list(range(program.num_qubits))
-    if size > width:
+    pinned = pins(program, target)
+    if size > width or pinned:
         program, kept = _without_idle(program)
-    manager = _manager(target, device, level, seed)
+    places = _pinned_layout(pinned, kept, device) if pinned else None
+    manager = _manager(target, device, level, seed, places)
     try:
         with _no_collection():
             found = manager.run(program, callback=routing)
@@ -139,12 +149,31 @@ def compile_program(
     )
 
 
-def _manager(target: TargetFacts, device: Device, level: int, seed: int) -> Any:
+def pins(program: QuantumCircuit, target: TargetFacts) -> frozenset[int]:
+    """Return the qubits of a program that are named as those of a device (OpenQASM 3's ``$n``).
+
+    Qubit ``n`` of the program is ``$n`` then. A simulator has no qubits that could be named.
+    """
+    if target.kind == "simulator":
+        return frozenset()
+    return frozenset((program.metadata or {}).get("physical_qubits", ()))
+
+
+def _pinned_layout(pinned: frozenset[int], kept: list[int], device: Device) -> tuple[int, ...]:
+    """Return a place for each qubit: its own for a pinned one, any other for the rest."""
+    place = {physical: index for index, physical in enumerate(device.usable)}
+    free = iter([place[physical] for physical in device.usable if physical not in pinned])
+    return tuple(place[index] if index in pinned else next(free) for index in kept)
+
+
+def _manager(
+    target: TargetFacts, device: Device, level: int, seed: int, places: tuple[int, ...] | None
+) -> Any:
     """Return the pass manager of a target, which takes long to make, from those kept."""
-    key = (digest_of(target), level, seed)
+    key = (digest_of(target), level, seed, places)
     manager = _managers.get(key)
     if manager is None:
-        manager = pipeline(device.facts, level, seed)
+        manager = pipeline(device.facts, level, seed, places)
         _managers[key] = manager
         while len(_managers) > _MANAGERS_KEPT:
             _managers.popitem(last=False)

@@ -55,15 +55,23 @@ _WIDE_GATES = frozenset(
 )
 
 
-def pipeline(facts: TargetFacts, level: int, seed: int) -> Any:
+def pipeline(
+    facts: TargetFacts, level: int, seed: int, places: tuple[int, ...] | None = None
+) -> Any:
     """Return the pass manager of a target at a level. Making it takes long: keep it.
 
     Args:
         facts: The target without its dead qubits.
+        level: 0 to 3.
+        seed: For layout and routing.
+        places: Where each qubit is to begin, if that is not to be chosen.
     """
     target = target_of(asdict(facts))
     passes = generate_preset_pass_manager(
-        optimization_level=level, target=target, seed_transpiler=seed
+        optimization_level=level,
+        target=target,
+        seed_transpiler=seed,
+        initial_layout=None if places is None else list(places),
     )
     if passes.routing is not None:
         passes.routing = _shortened(passes.routing, knows_errors=_knows_errors(facts))
