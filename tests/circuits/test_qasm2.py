@@ -345,3 +345,31 @@ ccx q[0],q[1],q[0];
     wrong = text.replace("x q[0];\nif", "x q[9];\nif").encode()
     with pytest.raises(QuantainerError, match=r"^f:6:\d+: "):
         read(wrong, "f", options=ReadOptions(keep_faults=True))
+
+
+@pytest.mark.timeout(60)
+def test_faults_are_found_in_linear_time() -> None:
+    head = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[3];\ncx q[0],q[0];\n'
+    for tail in (
+        "a()" * 400_000,
+        "q[0]," * 200_000,
+        "a(" * 200 + ")" * 200_000,
+        "impossible" + "_" * 10**6,
+    ):
+        start = time.monotonic()
+        with pytest.raises(QuantainerError):
+            read((head + tail).encode(), "f", options=ReadOptions(keep_faults=True))
+        assert time.monotonic() - start < 5
+
+
+@given(st.lists(st.sampled_from(
+    ["cx", " ", "q[0]", ",", "q[1]", ";", "(", ")", "{", "}", "\n", "//", "if", "impossible_"]
+), max_size=40))  # fmt: skip
+@settings(max_examples=150, deadline=None)
+def test_any_text_with_a_fault_is_read_or_refused(words: list[str]) -> None:
+    text = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[3]; cx q[0],q[0];' + "".join(words)
+    try:
+        circuit = read(text.encode(), "f", options=ReadOptions(keep_faults=True))
+    except QuantainerError:
+        return
+    assert circuit.faults
