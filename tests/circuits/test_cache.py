@@ -204,7 +204,9 @@ def test_a_broken_file_on_the_shelf_is_thrown_away(tmp_path: Path) -> None:
     for angle in (0.1, 0.2):
         _compile(cache, _rotations(angle))
     (file,) = tmp_path.glob("*.template")
-    for content in (b"", b"QTPL\xff\xff\xff\x7f", file.read_bytes()[:-9]):
+    whole = file.read_bytes()
+    holed = whole[:-40] + bytes(32) + whole[-8:]
+    for content in (b"", b"QTPL\xff\xff\xff\x7f", whole[:-9], holed):
         file.write_bytes(content)
         assert _compile(CompileCache(directory=tmp_path), _rotations(0.3)).cache == "miss"
         assert not file.exists()

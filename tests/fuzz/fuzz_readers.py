@@ -23,7 +23,7 @@ with atheris.instrument_imports(include=["quantainer"]):
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 OPTIONS = ReadOptions(max_bytes=1 << 16, max_gates=20_000, max_qubits=2000, max_clbits=2000,
-                      max_iterations=20_000)  # fmt: skip
+                      max_iterations=20_000, keep_faults=True)  # fmt: skip
 FORMATS = {"qasm2": "OpenQASM2", "qasm3": "OpenQASM3", "qpy": "QPY", "cirq": "Cirq-JSON",
            "stim": "stim", "qir": "QIR-ll", "columnar": ""}  # fmt: skip
 

@@ -7,16 +7,12 @@ from __future__ import annotations
 
 import json
 import struct
-from dataclasses import dataclass, replace
-from functools import partial
-from typing import TYPE_CHECKING, ClassVar
+from dataclasses import dataclass
+from typing import ClassVar
 
 from quantainer.circuits.compile import Compiled
 from quantainer.circuits.reader import read
 from quantainer_client.qiskit.encode import encode
-
-if TYPE_CHECKING:
-    from qiskit import QuantumCircuit
 
 __all__ = ["Exact"]
 
@@ -62,20 +58,11 @@ class Exact:
             raise ValueError("not a compiled circuit")
         start = _HEADER.size + length
         header = json.loads(data[_HEADER.size : start])
-        program = data[start:]
         compiled = Compiled(
-            partial(_program, program, header["kind"]),
+            read(data[start:], format=header["kind"]).program,
             tuple(header["initial"]),
             tuple(header["final"]),
             int(header["swaps"]),
             int(header["level"]),
         )
         return cls(compiled, 2 * len(data))
-
-    def found(self) -> Compiled:
-        """Return the compiled circuit as one that was found."""
-        return replace(self.compiled, cache="hit")
-
-
-def _program(data: bytes, kind: str) -> QuantumCircuit:
-    return read(data, format=kind).program

@@ -11,6 +11,7 @@ import os
 import tempfile
 from contextlib import suppress
 from hashlib import blake2b
+from importlib.metadata import version
 from pathlib import Path
 
 from quantainer.circuits.exact import Exact
@@ -20,6 +21,9 @@ __all__ = ["Shelf"]
 
 _SUFFIX = ".template"
 _UNUSED = ".unused"
+_SUM_BYTES = 16
+_VERSIONS = (version("quantainer"), version("qiskit"))
+"""What was compiled by others may differ, and one seed gives one outcome."""
 
 
 class Shelf:
@@ -36,12 +40,12 @@ class Shelf:
         """Return what was compiled, or ``None`` if there is nothing that can be read."""
         path = self._path(structure, target, options)
         try:
-            data = path.read_bytes()
+            data = _checked(path.read_bytes())
             kind = Exact if data.startswith(Exact.MAGIC) else Template
             found: Template | Exact = kind.from_bytes(data)
         except FileNotFoundError:
             return None
-        except Exception:  # cut off by a full disk, or of another version
+        except Exception:  # cut off by a full disk or a loss of power
             with suppress(OSError):
                 path.unlink()
             return None
@@ -63,7 +67,8 @@ class Shelf:
         with suppress(OSError):
             handle, temporary = tempfile.mkstemp(dir=self._directory, suffix=".part")
             with os.fdopen(handle, "wb") as file:
-                file.write(made.to_bytes())
+                data = made.to_bytes()
+                file.write(_sum(data) + data)
             if not used:
                 path.with_suffix(_UNUSED).touch(mode=0o600)
             Path(temporary).replace(path)
@@ -83,7 +88,7 @@ class Shelf:
             path.unlink(missing_ok=True)
 
     def _path(self, structure: bytes, target: str, options: tuple[int, ...]) -> Path:
-        rest = blake2b(structure + repr(options).encode(), digest_size=16).hexdigest()
+        rest = blake2b(structure + repr((options, _VERSIONS)).encode(), digest_size=16).hexdigest()
         return self._directory / f"{target}-{rest}{_SUFFIX}"
 
     def _make_room(self) -> None:
@@ -99,3 +104,15 @@ class Shelf:
             path.unlink(missing_ok=True)
             path.with_suffix(_UNUSED).unlink(missing_ok=True)
             total -= size
+
+
+def _sum(data: bytes) -> bytes:
+    return blake2b(data, digest_size=_SUM_BYTES).digest()
+
+
+def _checked(data: bytes) -> bytes:
+    """Return what follows the checksum: a file that lost a page must not give a wrong angle."""
+    found, rest = data[:_SUM_BYTES], data[_SUM_BYTES:]
+    if found != _sum(rest):
+        raise ValueError("the checksum is wrong")
+    return rest

@@ -76,6 +76,8 @@ def _unknown(error: UnknownTypeError, text: str, name: str) -> QuantainerError:
         hint = "Decompose the circuit to Cirq's own gates before writing it."
         return invalid(name, reason, line=line, hint=hint)
     hint = "A file must hold one cirq.Circuit or cirq.FrozenCircuit of gates that Cirq defines."
+    if kind.endswith(("Gate", "Operation", "Channel")):
+        hint = "Write it in simpler gates: cirq.Circuit(cirq.decompose(circuit))."
     return invalid(name, f"cannot read cirq_type {kind!r} here", line=line, hint=hint)
 
 
