@@ -133,7 +133,7 @@ def test_an_engine_that_fails_on_a_circuit_is_passed_over(
     def explode(*arguments: Any) -> Any:
         raise RuntimeError("out of luck")
 
-    monkeypatch.setattr(stim._Compiled, "sample", explode)
+    monkeypatch.setattr(stim._Outcomes, "sample", explode)
     result = run(qsim, circuit, limits)
     assert result.metadata["engine"] != "stim"
     assert any(

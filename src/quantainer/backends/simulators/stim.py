@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
 
+from quantainer.backends.simulators.affine import Affine
 from quantainer.backends.simulators.branching import sample_branches
 from quantainer.backends.simulators.gates import matrix_of
 from quantainer.backends.simulators.program import (
@@ -51,6 +52,9 @@ _NAMES = {
     "swap": "SWAP",
     "iswap": "ISWAP",
 }
+_TABLEAU_QUBITS = 1024
+_TABLE_BITS = 1 << 18
+"""Coins times classical bits: as many bits of tables, times 32, are kept."""
 _PAULIS = {"x": "CX", "y": "CY", "z": "CZ"}
 
 
@@ -84,12 +88,17 @@ class Stim:
         writer = _Writer()
         if not writer.all(program.body):
             return _Branches(program)
-        readout = program.readout
-        if readout is not None:
-            writer.measure(readout.qubits)
-        else:
+        if program.readout is None:
             readout = Readout.of(program.clbits, writer.record_of)
-        return _Compiled(stim.Circuit("\n".join(writer.lines)), readout, writer.records, program)
+            circuit = stim.Circuit("\n".join(writer.lines))
+            return _Frames(circuit, readout, writer.records, program)
+        gates = stim.Circuit("\n".join(writer.lines))
+        writer.measure(program.readout.qubits)
+        circuit = stim.Circuit("\n".join(writer.lines))
+        outcomes = _outcomes(gates, circuit, program)
+        if outcomes is not None:
+            return _Outcomes(outcomes, program)
+        return _Frames(circuit, program.readout, writer.records, program)
 
 
 class _Writer:
@@ -142,7 +151,50 @@ class _Writer:
         return True
 
 
-class _Compiled:
+class _Outcomes:
+    """A circuit that measures at its end, as the affine subspace of its outcomes."""
+
+    def __init__(self, outcomes: Affine, program: Program) -> None:
+        self._outcomes = outcomes
+        self._program = program
+        self.bytes = outcomes.bytes
+
+    def sample(self, shots: int, seed: int, threads: int) -> Samples:
+        """Draw shots on one thread."""
+        del threads
+        return Samples(self._outcomes.sample(shots, derive(seed, "stim")))
+
+    def expect(self, terms: Sequence[Term], threads: int) -> Values:
+        """Read -1, 0 or 1 off the tableau."""
+        del threads
+        return Values(_peek(self._program, terms))
+
+
+def _outcomes(gates: Any, circuit: Any, program: Program) -> Affine | None:
+    """Return what measuring at the end can yield; None where frames are cheaper to keep.
+
+    A coin for each qubit of the first state, which ``Z`` leaves as it is, flips the measurements
+    that its image anticommutes with: the columns of ``X`` in the inverse tableau.
+    """
+    readout = program.readout
+    assert readout is not None
+    unitary = all(isinstance(operation, Gate) for operation in program.body or ())
+    if not unitary or not readout.qubits or program.qubits > _TABLEAU_QUBITS:
+        return None
+    simulator = import_module("stim").TableauSimulator()
+    simulator.set_num_qubits(program.qubits)
+    simulator.do(gates)
+    _, _, flips, *_ = simulator.current_inverse_tableau().to_numpy(bit_packed=True)
+    measured = flips[list(readout.qubits)]
+    flipped = np.unpackbits(measured, axis=1, count=program.qubits, bitorder="little").T
+    vectors = flipped[flipped.any(axis=1)]
+    if len(vectors) * program.clbits > _TABLE_BITS:
+        return None
+    origin = circuit.reference_sample().astype(np.uint8)
+    return Affine.spanned(readout.pack(origin[None])[0], readout.pack(vectors))
+
+
+class _Frames:
     """A circuit in Stim's own language, with its reference sample kept."""
 
     def __init__(self, circuit: Any, readout: Readout, records: int, program: Program) -> None:
