@@ -94,6 +94,38 @@ def test_on_a_calibrated_device(bell: str) -> None:
     assert len(facts["qubits_used"]) == 2
 
 
+KEYS = {
+    *("format", "qubits", "active_qubits", "clbits", "depth", "two_qubit_depth", "gates"),
+    *("clifford", "dynamic", "parameters"),
+}
+KEYS_ON_A_BACKEND = {
+    *("fits", "reasons", "native_depth", "swaps", "duration_us", "coherence_share"),
+    "success_probability",
+}
+
+
+@pytest.mark.parametrize("backend", [None, "qsim", "fake_manila", "fake_armonk"])
+def test_the_documented_keys_are_always_there(bell: str, backend: str | None) -> None:
+    on = [] if backend is None else ["--backend", backend]
+    facts = json.loads(quantainer("inspect", bell, "--json", *on).stdout)
+    assert facts.keys() >= KEYS
+    assert (facts.keys() >= KEYS_ON_A_BACKEND) == (backend is not None)
+
+
+def test_gates_on_one_qubit_twice_are_measured_and_fit_nowhere(tmp_path: Path) -> None:
+    path = tmp_path / "twice.qasm"
+    path.write_text(BELL + "cx q[2],q[2];\n")
+    for backend in ("qsim", "fake_manila"):
+        run = quantainer("inspect", str(path), "--json", "-B", backend)
+        facts = json.loads(run.stdout)
+        assert (facts["fits"], facts["depth"], facts["gates"]["impossible"]) == (False, 3, 1)
+        assert facts["reasons"] == ["twice.qasm:8:1: cx q[2],q[2]; acts on one qubit twice"]
+        assert facts.keys() >= KEYS | KEYS_ON_A_BACKEND
+    run = quantainer("compile", str(path), "-B", "fake_manila")
+    assert run.returncode == 1
+    assert run.stderr.startswith(b"quantainer: twice.qasm:8:1: duplicate qubits")
+
+
 def test_what_does_not_fit_says_why(tmp_path: Path) -> None:
     path = tmp_path / "wide.qasm"
     path.write_text(
