@@ -50,7 +50,7 @@ print(json.dumps([connection.submit(circuit, shots=10).id for _ in range(jobs)])
 while True:
     signal.pause()
 """
-ENDLESS = ("25", "120")
+ENDLESS = ("25", "400")
 SOON_DONE = ("22", "40")
 
 
@@ -73,6 +73,9 @@ class Busy:
         self.id = docker("run", *options, base, *command).stdout.strip()
         assert eventually(lambda: "]" in docker("logs", self.id).stdout)
         self.jobs: list[str] = json.loads(docker("logs", self.id).stdout)
+
+    def await_work(self) -> None:
+        """Wait until some of its jobs run; the others wait for them."""
         assert eventually(lambda: self.states().keys() == {"RUNNING", "QUEUED"}), self.states()
 
     def states(self) -> Counter[str]:
@@ -98,28 +101,37 @@ class Busy:
 def busy(docker: Docker, base: str, broker: Broker) -> Iterator[Busy]:
     """With jobs that take longer than any test."""
     container = Busy(docker, base, broker, ENDLESS)
-    yield container
-    container.remove()
+    try:
+        container.await_work()
+        yield container
+    finally:
+        container.remove()
 
 
 @pytest.fixture
 def nearly_done(docker: Docker, base: str, mortal_broker: Broker) -> Iterator[Busy]:
     """With jobs that take some seconds, on a broker that may be ended."""
     container = Busy(docker, base, mortal_broker, SOON_DONE)
-    yield container
-    container.remove()
+    try:
+        container.await_work()
+        yield container
+    finally:
+        container.remove()
 
 
 def test_create_beside_busy_containers(docker: Docker, base: str, busy: Busy) -> None:
+    before = busy.states()
     second = Busy(docker, base, busy.broker, ENDLESS)
     try:
         assert (busy.lease, second.lease) == ("ACTIVE", "ACTIVE")
-        assert set(busy.states()) | set(second.states()) == {"RUNNING", "QUEUED"}
+        assert "QUEUED" in second.states()  # on a wide node, others of its jobs run
+        assert set(second.states()) <= {"QUEUED", "RUNNING"}
+        assert busy.states() == before
         assert not set(busy.jobs) & set(second.jobs)
     finally:
         second.remove()
     assert eventually(second.has_ended)
-    assert eventually(lambda: busy.states().keys() == {"RUNNING", "QUEUED"})
+    assert busy.states() == before
 
 
 def test_pause_holds_and_unpause_restores(docker: Docker, busy: Busy) -> None:
