@@ -101,7 +101,7 @@ def test_input_values(a: int, b: int) -> None:
 
 @pytest.mark.parametrize(
     ("name", "value"),
-    [("a", 16), ("a", -1), ("a", 1.5), ("a", "3"), ("c", "101"), ("l", [1]), ("l", [1, 999])],
+    [("a", 16), ("a", -1), ("a", 1.5), ("a", "three"), ("c", "101"), ("l", [1]), ("l", [1, 999])],
 )
 def test_wrong_input_values_are_refused(name: str, value: object) -> None:
     text = f"{HEADER}input uint[4] a; input bit[2] c; input array[int[8], 2] l;"
