@@ -1,15 +1,22 @@
-"""Blobs: bytes in the row up to a limit, above it in a file, whole before the row names it."""
+"""Blobs: bytes in the row up to a limit, above it in a file, whole before the row names it.
+
+A large file may be written ahead by a thread of its own, so that nobody waits while it goes to the
+disk; the row is committed after that as ever.
+"""
 
 from __future__ import annotations
 
 import contextlib
 import os
+import threading
 from collections.abc import Iterable
 from pathlib import Path
 
 __all__ = ["Blobs", "Bytes"]
 
 Bytes = bytes | bytearray | memoryview
+
+_SLOW_BYTES = 4 * 1024**2  # a few milliseconds into the page cache
 
 
 class Blobs:
@@ -25,7 +32,34 @@ class Blobs:
         self._directory = directory
         self._inline_limit = inline_limit
         self._durable = durable
+        self._ahead: dict[str, bool] = {}
         directory.mkdir(mode=0o700, exist_ok=True)
+
+    def is_slow(self, size: int) -> bool:
+        """Tell whether an object of so many bytes is better written ahead, by a thread."""
+        return size > (
+            self._inline_limit if self._durable else max(_SLOW_BYTES, self._inline_limit)
+        )
+
+    def write_ahead(self, name: str, data: Bytes) -> None:
+        """Write an object's file before its row is; ``put`` then finds it there.
+
+        For any thread. Until ``release`` the file is not deleted.
+
+        Raises:
+            OSError: If the file cannot be written; nothing of it is left.
+        """
+        self._ahead.setdefault(name, False)
+        try:
+            self._write(name, data)
+        except BaseException:
+            self._ahead.pop(name, None)
+            raise
+        self._ahead[name] = True
+
+    def release(self, name: str) -> None:
+        """Take back what ``write_ahead`` promised."""
+        self._ahead.pop(name, None)
 
     def is_large(self, data: Bytes) -> bool:
         """Tell whether an object goes into a file of its own."""
@@ -39,7 +73,8 @@ class Blobs:
         """
         if not self.is_large(data):
             return memoryview(data), None
-        self._write(name, data)
+        if not self._ahead.get(name):
+            self._write(name, data)
         return None, name
 
     def get(self, inline: bytes | None, name: str | None) -> bytes:
@@ -55,6 +90,8 @@ class Blobs:
     def delete(self, names: Iterable[str]) -> None:
         """Delete files that no row names any more."""
         for name in names:
+            if name in self._ahead:
+                continue
             with contextlib.suppress(FileNotFoundError):
                 (self._directory / name).unlink()
 
@@ -65,7 +102,8 @@ class Blobs:
         return len(orphans)
 
     def _write(self, name: str, data: Bytes) -> None:
-        path, partial = self._directory / name, self._directory / f"{name}.part"
+        path = self._directory / name
+        partial = self._directory / f"{name}.{threading.get_ident()}.part"
         try:
             with open(partial, "wb", opener=_private) as file:
                 file.write(data)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import json
 import os
 import secrets
@@ -214,6 +215,9 @@ class Broker:
                 f"Job {job_id} is {job.state.value}: it has no result yet.",
                 hint="Use wait first.",
             )
+        if job.state is JobState.DONE:
+            with contextlib.suppress(QuantainerError):  # it is said below
+                await self.driver.recall(job.id)
         reply = ended(self.driver, job)
         if counts and reply.results is not None:
             loop = asyncio.get_running_loop()

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import math
 import os
@@ -224,9 +225,34 @@ class Driver:
     ) -> None:
         """Write a result; if the store cannot, try again a few times before giving up."""
         outcome = self._outcomes.get(job.id)
+        if outcome is not None and not keep and self.store.blobs.is_slow(outcome.size):
+            self._ahead(
+                lambda: self.store.result_ahead(job.id, _bytes_of(outcome)),
+                lambda: self._write_now(job, outcome, keep=keep, kept=kept, tries=tries),
+            )
+            return
+        self._write_now(job, outcome, keep=keep, kept=kept, tries=tries)
+
+    def _ahead(self, write: Callable[[], None], then: Callable[[], None]) -> None:
+        """Have a thread write a large file, then go on; what fails there fails here again."""
+        future = asyncio.get_running_loop().run_in_executor(None, write)
+
+        def written(done: asyncio.Future[None]) -> None:
+            if not done.cancelled() and (error := done.exception()) is not None:
+                log.error("not written ahead: %s", error)
+            then()
+
+        future.add_done_callback(written)
+
+    def _write_now(
+        self, job: Job, outcome: Outcome | None, *, keep: bool, kept: bool, tries: int
+    ) -> None:
         try:
             written = self._write_once(job, outcome, keep=keep, kept=kept)
+            self.store.release_result(job.id)
         except QuantainerError as error:
+            with contextlib.suppress(QuantainerError):
+                self.store.release_result(job.id, failed=True)
             log.error("result of job %s: %s", job.id, error)  # noqa: TRY400
             if tries < len(_COMMIT_TRIES):
                 asyncio.get_running_loop().call_later(
@@ -375,6 +401,22 @@ class Driver:
         if "stale" in fields:
             self._forget_parts(job, fields["stale"])
             return
+        part = Outcome(fields["results"], answer.fd, _size_of(answer.fd))
+        if self.store.blobs.is_slow(part.size):
+            self._ahead(
+                lambda: self.store.chunk_ahead(job.id, fields["part"], _bytes_of(part)),
+                lambda: self._save_part(job, answer),
+            )
+        else:
+            self._save_part(job, answer)
+
+    def _save_part(self, job: Job, answer: Answer) -> None:
+        fields = answer.fields
+        current = self.lifecycle.job(job.id)
+        if current is None or current.attempt != job.attempt:
+            self.store.release_chunk(job.id, fields["part"])
+            _close(Outcome("", answer.fd, 0))
+            return
         data = _bytes_of(Outcome(fields["results"], answer.fd, _size_of(answer.fd)))
         try:
             total = self.store.save_chunk(
@@ -382,10 +424,11 @@ class Driver:
             )
         except QuantainerError as error:
             log.error("a part of job %s: %s", job.id, error)  # noqa: TRY400
+            self.store.release_chunk(job.id, fields["part"])
             return
         finally:
-            if answer.fd is not None:
-                os.close(answer.fd)
+            _close(Outcome("", answer.fd, 0))
+        self.store.release_chunk(job.id, fields["part"])
         self.handle(events.ShotsDone(job.id, job.attempt, total, at=time.time()))
 
     def _forget_parts(self, job: Job, numbers: list[int]) -> None:
@@ -491,6 +534,24 @@ class Driver:
         if recent is not None:
             fd = None if recent.fd is None else os.dup(recent.fd)
             return Outcome(recent.results, fd, recent.size)
+        return self._stored(job_id)
+
+    async def recall(self, job_id: str) -> None:
+        """Have a large result at hand before ``outcome`` is asked for it, read by a thread.
+
+        Raises:
+            QuantainerError: As ``outcome``.
+        """
+        if job_id in self._recent or self.store.result_size(job_id) <= _SMALL:
+            return
+        loop = asyncio.get_running_loop()
+        outcome = await loop.run_in_executor(None, self._stored, job_id)
+        if job_id in self._recent:
+            _close(outcome)
+        else:
+            self._remember(job_id, outcome)
+
+    def _stored(self, job_id: str) -> Outcome:
         stored = self.store.result(job_id)
         if stored is None:
             raise QuantainerError(

@@ -8,7 +8,7 @@ import os
 import secrets
 import time
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any
+from typing import Any, TypeVar
 
 from quantainer.broker.admission import NodeLimits, admit_job, admit_submission
 from quantainer.broker.driver import Driver
@@ -27,6 +27,8 @@ from quantainer_client.errors import QuantainerError
 from quantainer_client.payload import map_sealed
 
 __all__ = ["Intake", "ended"]
+
+Value = TypeVar("Value")
 
 _IN_LOOP_BYTES = 1024**2  # larger payloads are hashed by a thread
 
@@ -98,15 +100,23 @@ class Intake:
         self, session: Session, request: Submission, message: dict[str, Any], upload: Upload
     ) -> Reply:
         """Have a worker read and plan what was not met before, then accept it."""
+        store, digest = self._driver.store, upload.digest
+        slow = store.blobs.is_slow(len(upload.data))
         try:
-            plan = self._plans.find(request, upload.data)
+            plan = await _aside(upload, self._plans.find, request, upload.data)
             if plan is None:
                 plan = plans_in(await self._ask(session, "plan", message, upload))
-                self._plans.keep(request, upload.data, plan)
+                await _aside(upload, self._plans.keep, request, upload.data, plan)
+            if slow:
+                await _in_thread(store.payload_ahead, digest, upload.data)
         except BaseException:
             upload.close()
             raise
-        accepted = self._accept(session, request, message, upload, plan)
+        try:
+            accepted = self._accept(session, request, message, upload, plan)
+        finally:
+            if slow:
+                store.release_payload(digest)
         if isinstance(accepted, Reply):
             return accepted
         future: asyncio.Future[Reply] = asyncio.get_running_loop().create_future()
@@ -240,11 +250,22 @@ def ended(driver: Driver, job: Job) -> Reply:
     return Reply(fields, outcome.fd, results=outcome.results)
 
 
+async def _in_thread(function: Callable[..., Value], *arguments: Any) -> Value:
+    return await asyncio.get_running_loop().run_in_executor(None, function, *arguments)
+
+
+async def _aside(upload: Upload, function: Callable[..., Value], *arguments: Any) -> Value:
+    """Call what hashes a payload: here if it is small, else in a thread."""
+    if len(upload.data) <= _IN_LOOP_BYTES:
+        return function(*arguments)
+    return await _in_thread(function, *arguments)
+
+
 async def _digest(fd: int, payload: memoryview) -> str:
     if len(payload) <= _IN_LOOP_BYTES:
         return digest_of(payload)
     try:
-        return await asyncio.get_running_loop().run_in_executor(None, digest_of, payload)
+        return await _in_thread(digest_of, payload)
     except BaseException:
         os.close(fd)
         raise

@@ -161,10 +161,12 @@ class Store:
     @property
     def pending(self) -> int:
         """How many rows wait for ``flush``."""
-        return len(self._pending)
+        return len(self._pending) + len(self._pending_leases)
 
     def flush(self, batch: int | None = None) -> None:
         """Write rows that were left for later, in one transaction: the oldest ``batch``, or all."""
+        for lease in list(self._pending_leases.values()):
+            self._write_lease(lease)
         jobs = list(islice(self._pending.values(), batch))
         if not jobs:
             return
@@ -375,6 +377,60 @@ class Store:
         self.database.execute(statements.DROP_CHUNKS, {"which": job_id})
         self._chunked.discard(job_id)
         return [file for file in files if file]
+
+    # Large objects, written by a thread before the row that names them
+
+    def payload_ahead(self, digest: str, payload: Bytes) -> None:
+        """Write a large payload's file before ``add_job``; ``release_payload`` comes after that.
+
+        Raises:
+            QuantainerError: ``storage``.
+        """
+        if digest not in self._known_payloads:
+            with self.database.errors():
+                self.blobs.write_ahead(f"payload-{digest}", payload)
+
+    def release_payload(self, digest: str) -> None:
+        """End what ``payload_ahead`` began; without a row the file goes."""
+        self.blobs.release(f"payload-{digest}")
+        if digest not in self._known_payloads and not self.database.rows(
+            statements.PAYLOAD, {"which": digest}
+        ):
+            self.blobs.delete([f"payload-{digest}"])
+
+    def result_ahead(self, job_id: str, data: Bytes) -> None:
+        """Write a large result's file before ``commit_result``.
+
+        Raises:
+            QuantainerError: ``storage``.
+        """
+        if not self.database.rows(statements.SIZE, {"which": job_id}):
+            with self.database.errors():
+                self.blobs.write_ahead(f"result-{job_id}", data)
+
+    def chunk_ahead(self, job_id: str, index: int, data: Bytes) -> None:
+        """Write a large chunk's file before ``save_chunk``.
+
+        Raises:
+            QuantainerError: ``storage``.
+        """
+        with self.database.errors():
+            self.blobs.write_ahead(f"chunk-{job_id}-{index}", data)
+
+    def release_chunk(self, job_id: str, index: int) -> None:
+        """End what ``chunk_ahead`` began; a file without a row goes at the next start."""
+        self.blobs.release(f"chunk-{job_id}-{index}")
+
+    def release_result(self, job_id: str, *, failed: bool = False) -> None:
+        """End what ``result_ahead`` began; of a result that has ``failed`` the file goes."""
+        self.blobs.release(f"result-{job_id}")
+        if failed and not self.result_size(job_id):
+            self.blobs.delete([f"result-{job_id}"])
+
+    def result_size(self, job_id: str) -> int:
+        """Return the bytes of a stored result; 0 if there is none."""
+        rows = self.database.rows(statements.SIZE, {"which": job_id})
+        return int(rows[0]["size"]) if rows else 0
 
     # The whole
 
