@@ -80,8 +80,10 @@ def _header(data: bytes) -> Tuple[Dict[str, Any], int]:
     magic, version, length = HEADER.unpack_from(data)
     if magic != MAGIC:
         raise _invalid("it does not begin with QCOL")
-    if version != VERSION or bytes(data[5:8]) != bytes(3):
+    if version != VERSION:
         raise _invalid(f"it has version {version}; this side reads version {VERSION}")
+    if bytes(data[5:8]) != bytes(3):
+        raise _invalid("bytes 5 to 7 are not 0")
     end = HEADER.size + length
     if end > len(data):
         raise _invalid("its header is cut off")

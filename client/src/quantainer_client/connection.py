@@ -32,6 +32,8 @@ __all__ = ["Connection", "connect", "run"]
 
 CALL_TIMEOUT = 30.0
 """Seconds for an answer that needs no execution."""
+_READ_BYTES_S = 100_000
+"""At least so many bytes of circuits are read in a second, even on a busy node."""
 JOB_TIMEOUT = 3600.0
 """Seconds for a job, unless the caller names another number."""
 _RECONNECT_FOR = 30.0
@@ -112,7 +114,7 @@ class Connection:
             timeout=timeout,
             options=options,
         )
-        reply, _ = self._send("submit", fields, payload, self.timeout)
+        reply, _ = self._send("submit", fields, payload, self._reading_timeout(payload))
         return Job(self, reply["job"], reply["state"])
 
     def run(
@@ -141,7 +143,7 @@ class Connection:
             options=options,
         )
         fields["wait"] = True
-        limit = JOB_TIMEOUT if timeout is None else timeout + self.timeout
+        limit = JOB_TIMEOUT if timeout is None else timeout + self._reading_timeout(payload)
         deadline = monotonic() + limit
         reply, data = self._send("submit", fields, payload, limit)
         if "results" in reply:
@@ -158,7 +160,7 @@ class Connection:
     ) -> List[Dict[str, Any]]:
         """Return facts and plan of each circuit, or raise what ``submit`` would; nothing runs."""
         fields, payload = fields_of(_pubs(work), backend=backend, shots=shots, options=options)
-        reply, data = self._send("estimate", fields, payload, self.timeout)
+        reply, data = self._send("estimate", fields, payload, self._reading_timeout(payload))
         return resolve_list(reply.get("pubs"), data, "pubs")
 
     def wait(self, job: str, timeout: Optional[float] = None) -> Dict[str, Any]:
@@ -236,6 +238,10 @@ class Connection:
             return self._channel.round_trip(op, fields, None, timeout or self.timeout)
         except LostError:
             return self._channel.round_trip(op, fields, None, timeout or self.timeout)
+
+    def _reading_timeout(self, payload: Payload) -> float:
+        """Return how long the answer may take: large circuits are read before it comes."""
+        return self.timeout + payload.size / _READ_BYTES_S
 
     def _send(self, op: str, fields: Dict[str, Any], payload: Payload, timeout: float) -> Reply:
         """Ask with a payload, and never twice; what was sent last is sealed already."""

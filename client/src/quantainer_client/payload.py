@@ -142,7 +142,11 @@ def map_sealed(fd: int, max_bytes: int) -> memoryview:
         size = os.fstat(fd).st_size
         if size > max_bytes:
             raise QuantainerError(
-                "too_large", "The payload is too large.", limit=max_bytes, needed=size
+                "too_large",
+                "The circuits and values of a submission are too large.",
+                limit=max_bytes,
+                needed=size,
+                hint="Split the work into several jobs, or write repetition as loops.",
             )
         return _map(fd, size)
     finally:

@@ -6,8 +6,8 @@ import numpy as np
 from qiskit.primitives import BaseEstimatorV2, DataBin, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
-from quantainer_client.connection import Connection, connect
 from quantainer_client.qiskit.encode import pub_of
+from quantainer_client.qiskit.primitive import Primitive
 from quantainer_client.qiskit.primitive_job import PrimitiveJob
 from quantainer_client.qiskit.values import doubles, metadata_of, values_of
 
@@ -18,6 +18,7 @@ if TYPE_CHECKING:
     from qiskit.primitives.containers.estimator_pub import EstimatorPubLike
 
     from quantainer_client import result as plain
+    from quantainer_client.connection import Connection
     from quantainer_client.qiskit.backend import QuantainerBackend
     from quantainer_client.submission import Pub
 
@@ -34,7 +35,7 @@ _PROJECTORS = {
 }
 
 
-class EstimatorV2(BaseEstimatorV2):  # type: ignore[misc]
+class EstimatorV2(Primitive, BaseEstimatorV2):  # type: ignore[misc]
     """Estimates expectation values; all pubs of a call are one job.
 
     Args:
@@ -55,11 +56,8 @@ class EstimatorV2(BaseEstimatorV2):  # type: ignore[misc]
         options: Optional[Dict[str, Any]] = None,
         connection: Optional[Connection] = None,
     ) -> None:
-        self._backend = backend if isinstance(backend, str) else backend.name
-        self._connection = connection or getattr(backend, "connection", None) or connect()
+        super().__init__(backend, seed, options, connection)
         self.default_precision = default_precision
-        self.seed = seed
-        self.options = dict(options or {})
 
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: Optional[float] = None
@@ -71,12 +69,7 @@ class EstimatorV2(BaseEstimatorV2):  # type: ignore[misc]
         """
         precision = self.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
-        job = self._connection.submit(
-            [_pub(pub) for pub in coerced],
-            backend=self._backend,
-            seed=self.seed,
-            options=self.options,
-        )
+        job = self._submit([_pub(pub) for pub in coerced])
         return PrimitiveJob(
             job, lambda result: [_read(pub, entry) for pub, entry in zip(coerced, result)]
         )

@@ -5,8 +5,8 @@ from __future__ import annotations
 from qiskit.primitives import BaseSamplerV2, BitArray, DataBin, SamplerPubResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
-from quantainer_client.connection import Connection, connect
 from quantainer_client.qiskit.encode import pub_of
+from quantainer_client.qiskit.primitive import Primitive
 from quantainer_client.qiskit.primitive_job import PrimitiveJob
 from quantainer_client.qiskit.values import metadata_of, packed, values_of
 
@@ -16,6 +16,7 @@ if TYPE_CHECKING:
 
     from qiskit.primitives.containers.sampler_pub import SamplerPubLike
 
+    from quantainer_client.connection import Connection
     from quantainer_client.qiskit.backend import QuantainerBackend
     from quantainer_client.result import PubResult
 
@@ -25,7 +26,7 @@ LOOSE_BITS = "loose_bits"
 """Name in the results for classical bits that lie in no register."""
 
 
-class SamplerV2(BaseSamplerV2):  # type: ignore[misc]
+class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
     """Samples circuits; all pubs of a call are one job.
 
     Args:
@@ -45,11 +46,8 @@ class SamplerV2(BaseSamplerV2):  # type: ignore[misc]
         options: Optional[Dict[str, Any]] = None,
         connection: Optional[Connection] = None,
     ) -> None:
-        self._backend = backend if isinstance(backend, str) else backend.name
-        self._connection = connection or getattr(backend, "connection", None) or connect()
+        super().__init__(backend, seed, options, connection)
         self.default_shots = default_shots
-        self.seed = seed
-        self.options = dict(options or {})
 
     def run(self, pubs: Iterable[SamplerPubLike], *, shots: Optional[int] = None) -> PrimitiveJob:
         """Hand in pubs; ``shots`` is for those that name none.
@@ -60,9 +58,7 @@ class SamplerV2(BaseSamplerV2):  # type: ignore[misc]
         shots = self.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
         work = [pub_of(pub.circuit, shots=pub.shots, **values_of(pub)) for pub in coerced]
-        job = self._connection.submit(
-            work, backend=self._backend, shots=shots, seed=self.seed, options=self.options
-        )
+        job = self._submit(work, shots)
         return PrimitiveJob(
             job, lambda result: [_read(pub, entry) for pub, entry in zip(coerced, result)]
         )
