@@ -8,7 +8,7 @@ from typing import Any
 
 from qiskit import QuantumCircuit
 
-from quantainer.backends.simulators.catalogue import ADAPTERS
+from quantainer.backends.simulators.catalogue import ADAPTERS, Catalogue
 from quantainer_bench.circuits import dynamic, near_clifford, random_dense, weakly_entangled
 from quantainer_bench.peer import Peer, qpy_bytes
 from quantainer_bench.rounds import Times, time_each
@@ -35,6 +35,8 @@ def against_engines(connection: Connection, say: Callable[[str], None]) -> dict[
     report: dict[str, Any] = {"random": {}}
     with ExitStack() as stack:
         peers = [stack.enter_context(Peer(name, _PATIENCE_S)) for name in ADAPTERS]
+        for name, why in Catalogue().dropped.items():
+            say(f"engine {name} is left out: {why}")
         for qubits in (10, 16, 20, 24):
             say(f"random dense circuit, {qubits} qubits, against each engine")
             report["random"][str(qubits)] = _contest(
@@ -69,19 +71,28 @@ def _contest(
                 key = f"{peer.engine} {method} {precision}"
                 _add(theirs, key, peer, circuit, (method, precision, SHOTS, threads))
     times = {key: Times(tuple(v)) for key, v in theirs.items() if not isinstance(v, str)}
-    best = min(times, key=lambda key: times[key].median)
     metadata = connection.run(pub, shots=SHOTS).metadata
     return {
         "ours_ms": Times(tuple(ours)).median,
         "ours": Times(tuple(ours)).fields(),
         "chosen": f"{metadata['engine']} {metadata['method']} {metadata['precision']}",
-        "best_single": best,
-        "best_single_ms": times[best].median,
-        "ours_over_best": Times(tuple(ours)).median / times[best].median,
+        **_best(times, Times(tuple(ours)).median),
         "engines": {
             key: value if isinstance(value, str) else times[key].fields()
             for key, value in theirs.items()
         },
+    }
+
+
+def _best(times: dict[str, Times], ours_ms: float) -> dict[str, Any]:
+    """Return the fastest engine; nothing is known of it where none could run the circuit."""
+    if not times:
+        return {"best_single": None, "best_single_ms": None, "ours_over_best": None}
+    best = min(times, key=lambda key: times[key].median)
+    return {
+        "best_single": best,
+        "best_single_ms": times[best].median,
+        "ours_over_best": ours_ms / times[best].median,
     }
 
 

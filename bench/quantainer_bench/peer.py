@@ -27,6 +27,7 @@ class Peer:
     def __init__(self, engine: str, patience_s: float) -> None:
         self.engine = engine
         self._patience_s = patience_s
+        self._out: str | None = None
         context = multiprocessing.get_context("spawn")
         ours, theirs = context.Pipe()
         self._pipe = ours
@@ -50,17 +51,19 @@ class Peer:
         self, circuit: QuantumCircuit, method: str, precision: str, shots: int, threads: int
     ) -> float | str:
         """Return milliseconds from the engine's circuit to its samples, or why there are none."""
-        if not self._process.is_alive():
-            return f"given up after {self._patience_s:g} s"
+        if self._out is not None:
+            return self._out
         try:
             self._pipe.send((qpy_bytes(circuit), method, precision, shots, threads))
             if self._pipe.poll(self._patience_s):
                 return cast("float | str", self._pipe.recv())
+            self._out = f"given up after {self._patience_s:g} s"
         except (EOFError, ConnectionError):
-            return "its process died"
+            self._process.join(1)
+            self._out = f"its process died (exit {self._process.exitcode})"
         self._process.kill()
         self._process.join()
-        return f"given up after {self._patience_s:g} s"
+        return self._out
 
 
 def qpy_bytes(circuit: QuantumCircuit) -> bytes:
@@ -73,14 +76,15 @@ def qpy_bytes(circuit: QuantumCircuit) -> bytes:
 def _serve(engine: str, pipe: Pipe[Any, Any]) -> None:
     from quantainer.backends.simulators.catalogue import Catalogue
 
-    simulator = Catalogue().ready(engine)
+    catalogue = Catalogue()
+    simulator = catalogue.ready(engine)
     while True:
         try:
             request: _Request = pipe.recv()
         except EOFError:
             return
         if simulator is None:
-            pipe.send("not installed")
+            pipe.send(catalogue.dropped[engine])
             continue
         try:
             answer = _run(simulator, *request)
