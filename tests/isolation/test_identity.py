@@ -313,6 +313,22 @@ def test_a_lease_never_covers_the_broker_or_the_host(broker: Broker) -> None:
             assert caught.value.code == "bad_request"
 
 
+def test_a_container_with_users_of_its_own_is_its_lease(
+    broker: Broker, box: Callable[..., Box], group: Callable[..., Group]
+) -> None:
+    """``--userns-remap``, ``--userns=auto``: whom it calls root does not matter, here or there."""
+    own = ("--user", "--map-root-user", "--pid", "--fork", "--kill-child")
+    boxes = [box(f"remapped-{i}", leased=False, unshare=own, group=group(f"r{i}")) for i in (0, 1)]
+    for number, each in enumerate(boxes):
+        lease(broker, f"remapped-{number}", pid=each.pid)
+    for number, each in enumerate(boxes):
+        assert each.eval("os.getuid()") == 0
+        found = each.eval("Connection(DEVICE).hello()['lease']")
+        assert found["tenant"] == f"remapped-{number}"
+        assert each.eval("sum(Connection(DEVICE).run(BELL, shots=7).counts().values())") == 7
+        assert each.code(HELLO, "HOST") == "forbidden"
+
+
 def test_a_group_shared_with_others_identifies_nobody(
     broker: Broker, box: Callable[..., Box], group: Callable[..., Group]
 ) -> None:
