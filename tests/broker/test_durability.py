@@ -40,7 +40,7 @@ WRITER = textwrap.dedent(
         done = replace(job(number), state=JobState.DONE, attempt=1, finished_at=1.0)
         if number % 5:
             store.save_job(replace(job(number), state=JobState.RUNNING, attempt=1), lazy=True)
-            store.save_chunk(job(number), 0, 10, "[]", content(number + 1))
+            store.chunks.save(job(number), 0, 10, "[]", content(number + 1))
             print("chunk", number, flush=True)
         if number % 3:
             store.commit_result(done, {"number": number}, content(number))
@@ -102,7 +102,7 @@ def check(store, said):
         assert store.result(f"job{number}").data == content(number)
     for number in said["chunk"] - said["committed"]:
         if store.job(f"job{number}").state is not JobState.DONE:
-            assert store.chunks(f"job{number}")[0].data == content(number + 1)
+            assert store.chunks.of(f"job{number}")[0].data == content(number + 1)
     for found in store.jobs(limit=10**6):
         assert (found.state is JobState.DONE) == (store.result(found.id) is not None)
 
@@ -168,7 +168,7 @@ def test_loss_of_power(tmp_path, durability):
                 done = replace(job(number), state=JobState.DONE, attempt=1, finished_at=1.0)
                 store.commit_result(done, {"number": number}, content(number))
             elif number % 3:
-                store.save_chunk(job(number), 0, 10, "[]", content(number + 1))
+                store.chunks.save(job(number), 0, 10, "[]", content(number + 1))
         shutil.copyfile(image, copy)
         store.close()
     with mounted(copy, tmp_path / "again") as disk:

@@ -22,10 +22,10 @@ from test_parts import bits, partly_done, trajectories
 from engine.broker import Broker
 from programs import dense
 from quantainer.backends.backend import Plan, Pub, PubResult
+from quantainer.broker.chunks import Chunk
 from quantainer.broker.parts import StoredPart, pack, unpack
 from quantainer.broker.results import add_result, read_result
 from quantainer.broker.slices import pieces_of, usable
-from quantainer.broker.store import Chunk
 from quantainer.broker.workload import Planned
 from quantainer.circuits import Circuit, measure
 from quantainer_client.connection import Connection

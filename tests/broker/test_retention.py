@@ -75,7 +75,7 @@ def test_nothing_of_a_job_that_has_not_ended_is_removed(store):
     add(store, "queued", b"q" * 500, state=JobState.QUEUED)
     held = add(store, "held", b"h" * 500, state=JobState.QUEUED)
     store.keep_result(replace(held, state=JobState.PAUSED, result_kept=True), {}, b"kept" * 100)
-    store.save_chunk(job("queued", b"q" * 500), 0, 5, "[]", b"chunk" * 100)
+    store.chunks.save(job("queued", b"q" * 500), 0, 5, "[]", b"chunk" * 100)
     before = files(store)
     all_of(store, Retention(results_age=1, results_bytes=0, jobs_age=1), NOW + 1000 * DAY)
     assert files(store) == before
@@ -98,12 +98,12 @@ def test_payloads_go_when_no_job_needs_them_and_may_come_back(store):
 
 def test_shots_of_a_cancelled_job_go_like_results(store):
     new = add(store, "c", state=JobState.QUEUED)
-    store.save_chunk(new, 0, 5, "[]", b"chunk" * 100)
+    store.chunks.save(new, 0, 5, "[]", b"chunk" * 100)
     store.save_job(replace(new, state=JobState.CANCELLED, finished_at=NOW))
     all_of(store, Retention(), NOW + 6 * DAY)
-    assert store.chunks("c")
+    assert store.chunks.of("c")
     all_of(store, Retention(), NOW + 8 * DAY)
-    assert store.chunks("c") == []
+    assert store.chunks.of("c") == []
     assert files(store) == []
 
 

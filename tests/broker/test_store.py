@@ -11,7 +11,8 @@ from hypothesis import strategies as st
 from msgspec.structs import replace
 
 from quantainer.broker import database, schema
-from quantainer.broker.store import Chunk, Store
+from quantainer.broker.chunks import Chunk
+from quantainer.broker.store import Store
 from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Anchor, Lease, LeaseLimits, LeaseState
 from quantainer_client.errors import QuantainerError
@@ -303,11 +304,11 @@ class TestChunks:
     def test_chunks_are_durable_and_counted(self, store, again):
         store.add_job(job(), PAYLOAD)
         running = job(state=JobState.RUNNING, attempt=1)
-        assert store.save_chunk(running, 1, 200, ENTRY, b"second") == 200
-        assert store.save_chunk(running, 0, 300, ENTRY, BIG) == 500
-        assert store.save_chunk(running, 1, 200, ENTRY, b"again") == 500, "of another attempt"
+        assert store.chunks.save(running, 1, 200, ENTRY, b"second") == 200
+        assert store.chunks.save(running, 0, 300, ENTRY, BIG) == 500
+        assert store.chunks.save(running, 1, 200, ENTRY, b"again") == 500, "of another attempt"
         reopened = again(store)
-        assert reopened.chunks("j") == [
+        assert reopened.chunks.of("j") == [
             Chunk(0, 300, [{"pub": 0}], BIG),
             Chunk(1, 200, [{"pub": 0}], b"again"),
         ]
@@ -317,12 +318,12 @@ class TestChunks:
     def test_they_outlive_a_cancel_and_go_with_the_result(self, store, again):
         for name in ("cancelled", "done"):
             store.add_job(job(name), PAYLOAD)
-            store.save_chunk(job(name), 0, 10, ENTRY, BIG)
+            store.chunks.save(job(name), 0, 10, ENTRY, BIG)
         store.save_job(job("cancelled", state=JobState.CANCELLED, finished_at=5.0, shots_done=10))
         reopened = again(store)
         reopened.commit_result(done(job("done")), {}, b"")
-        assert reopened.chunks("done") == []
-        assert reopened.chunks("cancelled") == [Chunk(0, 10, [{"pub": 0}], BIG)]
+        assert reopened.chunks.of("done") == []
+        assert reopened.chunks.of("cancelled") == [Chunk(0, 10, [{"pub": 0}], BIG)]
         files = [file.name for file in (reopened.directory / "blobs").iterdir()]
         assert files == ["chunk-cancelled-0"]
         reopened.close()

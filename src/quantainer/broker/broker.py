@@ -217,7 +217,7 @@ class Broker:
             )
         if job.state is JobState.DONE:
             with contextlib.suppress(QuantainerError):  # it is said below
-                await self.driver.recall(job.id)
+                await self.driver.outcomes.recall(job.id)
         reply = ended(self.driver, job)
         if counts and reply.results is not None:
             loop = asyncio.get_running_loop()
@@ -232,7 +232,7 @@ class Broker:
         store, loop = self.driver.store, asyncio.get_running_loop()
         try:
             return await loop.run_in_executor(
-                None, lambda: partial_reply(job, store.chunks(job_id))
+                None, lambda: partial_reply(job, store.chunks.of(job_id))
             )
         except QuantainerError:
             # Its parts go when its result comes, which may have been while they were read.

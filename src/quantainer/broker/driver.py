@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import asyncio
-import contextlib
 import logging
 import math
 import os
 import time
-from collections import OrderedDict
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
-from quantainer.broker.encoding import encode
 from quantainer.broker.headroom import Headroom
+from quantainer.broker.outcomes import Outcome, Outcomes
 from quantainer.broker.parts import Packed, pack
 from quantainer.broker.payloads import Payloads
 from quantainer.broker.plans import JobPlan
 from quantainer.broker.process import Answer, WorkerProcess
 from quantainer.broker.queue import FairQueue
+from quantainer.broker.recorder import Recorder
 from quantainer.broker.stopwatch import Stopwatch
 from quantainer.broker.store import Store
 from quantainer.broker.ticket import Resources, Ticket
@@ -33,30 +32,13 @@ from quantainer.core.lease import Lease
 from quantainer.core.lifecycle import Lifecycle
 from quantainer.core.transitions import TransitionError
 from quantainer_client.errors import QuantainerError
-from quantainer_client.payload import Payload, map_payload
 
-__all__ = ["Driver", "Outcome"]
+__all__ = ["Driver"]
 
 log = logging.getLogger("quantainer.broker")
 
-_FLUSH_SECONDS = 0.5
-_FLUSH_BATCH = 64
-_FLUSH_PAUSE = 0.005
-_COMMIT_TRIES = (0.1, 1.0, 5.0)
-_RECENT_RESULTS = 64
-_RECENT_BYTES = 64 * 1024**2
-_SMALL = 1024**2
 _LEAST_SECONDS = 1e-4
 _SHORT_SECONDS = 0.5
-
-
-@dataclass(frozen=True, slots=True)
-class Outcome:
-    """A result as it goes to a caller: JSON text, and a memfd that it points into."""
-
-    results: str
-    fd: int | None
-    size: int
 
 
 @dataclass(frozen=True, slots=True)
@@ -94,6 +76,8 @@ class Driver:
         self.store = store
         self.queue = queue
         self.payloads = payloads
+        self.outcomes = Outcomes(store)
+        self._recorder = Recorder(store, self.outcomes, lifecycle.job, self.handle)
         self.pool: Pool | None = None
         self.headroom: Headroom | None = None
         self.lease_closed: Callable[[Lease], None] = lambda _: None
@@ -102,20 +86,16 @@ class Driver:
         self._handling = False
         self._new: Job | None = None
         self._executions: dict[str, _Execution] = {}
-        self._outcomes: dict[str, Outcome] = {}
-        self._recent: OrderedDict[str, Outcome] = OrderedDict()
-        self._recent_bytes = 0
         self._waiting: dict[str, _Waiting] = {}
         self._waiters: dict[str, list[Callable[[Job], None]]] = {}
         self._timers = Timers(lambda job: self.handle(events.DeadlineReached(job, at=time.time())))
-        self._flushing: asyncio.TimerHandle | None = None
         self._waking: asyncio.TimerHandle | None = None
         self._actions: dict[type, Callable[[Any], None]] = {
             instructions.Record: _log_transition if log.isEnabledFor(logging.DEBUG) else _ignore,
             instructions.SaveLease: lambda do: self.store.save_lease(do.lease),
             instructions.SaveJob: self._save_job,
-            instructions.Keep: lambda do: self._write_result(do.job, keep=True),
-            instructions.Commit: self._commit,
+            instructions.Keep: lambda do: self._recorder.write_result(do.job, keep=True),
+            instructions.Commit: lambda do: self._recorder.write_result(do.job, kept=do.kept),
             instructions.Enqueue: lambda do: self._enqueue(do.job),
             instructions.Dequeue: self._dequeue,
             instructions.Release: self._release,
@@ -166,7 +146,7 @@ class Driver:
         except QuantainerError as error:
             # What could not be written is tried again by the store; the job itself goes on.
             log.error("%s: %s", type(instruction).__name__, error)  # noqa: TRY400
-            self._flush_later()
+            self._recorder.flush_later()
         except Exception:
             # The instructions that follow, and other jobs, are not to suffer from a fault in one.
             log.exception("%r was not carried out", instruction)
@@ -196,92 +176,7 @@ class Driver:
         if self._new is not None and do.job.id == self._new.id:
             self._new = do.job  # written once, as it stands when the life cycle has had its say
             return
-        self.store.save_job(do.job, lazy=do.lazy)
-        if do.lazy:
-            self._flush_later()
-
-    def _flush_later(self) -> None:
-        if self._flushing is None:
-            loop = asyncio.get_running_loop()
-            self._flushing = loop.call_later(_FLUSH_SECONDS, self._flush)
-
-    def _flush(self) -> None:
-        """Write a batch of rows: so many that no caller notices."""
-        self._flushing = None
-        try:
-            self.store.flush(_FLUSH_BATCH)
-        except QuantainerError as error:
-            log.error("rows are not written yet: %s", error)  # noqa: TRY400
-            self._flushing = asyncio.get_running_loop().call_later(2.0, self._flush)
-            return
-        if self.store.pending:
-            self._flushing = asyncio.get_running_loop().call_later(_FLUSH_PAUSE, self._flush)
-
-    def _commit(self, do: instructions.Commit) -> None:
-        self._write_result(do.job, kept=do.kept)
-
-    def _write_result(
-        self, job: Job, *, keep: bool = False, kept: bool = False, tries: int = 0
-    ) -> None:
-        """Write a result; if the store cannot, try again a few times before giving up."""
-        outcome = self._outcomes.get(job.id)
-        if outcome is not None and not keep and self.store.blobs.is_slow(outcome.size):
-            self._ahead(
-                lambda: self.store.result_ahead(job.id, _bytes_of(outcome)),
-                lambda: self._write_now(job, outcome, keep=keep, kept=kept, tries=tries),
-            )
-            return
-        self._write_now(job, outcome, keep=keep, kept=kept, tries=tries)
-
-    def _ahead(self, write: Callable[[], None], then: Callable[[], None]) -> None:
-        """Have a thread write a large file, then go on; what fails there fails here again."""
-        future = asyncio.get_running_loop().run_in_executor(None, write)
-
-        def written(done: asyncio.Future[None]) -> None:
-            if not done.cancelled() and (error := done.exception()) is not None:
-                log.error("not written ahead: %s", error)
-            then()
-
-        future.add_done_callback(written)
-
-    def _write_now(
-        self, job: Job, outcome: Outcome | None, *, keep: bool, kept: bool, tries: int
-    ) -> None:
-        try:
-            written = self._write_once(job, outcome, keep=keep, kept=kept)
-            self.store.release_result(job.id)
-        except QuantainerError as error:
-            with contextlib.suppress(QuantainerError):
-                self.store.release_result(job.id, failed=True)
-            log.error("result of job %s: %s", job.id, error)  # noqa: TRY400
-            if tries < len(_COMMIT_TRIES):
-                asyncio.get_running_loop().call_later(
-                    _COMMIT_TRIES[tries],
-                    lambda: self._write_result(job, keep=keep, kept=kept, tries=tries + 1),
-                )
-                return
-            self._forget_outcome(job.id)
-            self.handle(events.CommitFailed(job.id, job.attempt, error.to_dict(), at=time.time()))
-            return
-        if keep:
-            return
-        if not written:
-            log.error("job %s had ended before its result was written", job.id)
-        self._flush_later()
-        if outcome is not None:
-            del self._outcomes[job.id]
-            self._remember(job.id, outcome)
-        self.handle(events.ResultCommitted(job.id, job.attempt, at=time.time()))
-
-    def _write_once(self, job: Job, outcome: Outcome | None, *, keep: bool, kept: bool) -> bool:
-        if kept:
-            return self.store.commit_kept(job)
-        if outcome is None:
-            raise QuantainerError("internal", f"The result of job {job.id} is not there.")
-        data, header = _bytes_of(outcome), f'{{"results":{outcome.results}}}'
-        if keep:
-            return self.store.keep_result(job, header, data)
-        return self.store.commit_result(job, header, data)
+        self._recorder.save_job(do.job, lazy=do.lazy)
 
     # Queue and workers
 
@@ -381,62 +276,19 @@ class Driver:
             seconds=self._run_seconds,
             answered=lambda answer: self._answered(job, answer),
             died=lambda reason: self._worker_gone(job, worker, reason),
-            progressed=lambda answer: self._progressed(job, answer),
-            parts=self._parts(job.id) if self.store.has_chunks(job.id) else None,
+            progressed=lambda answer: self._recorder.save_part(job, answer),
+            parts=self._parts(job.id) if self.store.chunks.has(job.id) else None,
         )
 
     def _parts(self, job_id: str) -> asyncio.Future[Packed]:
         """Fetch what is durable of a job, off the loop: it may be much."""
 
         def fetch() -> Packed:
-            chunks = self.store.chunks(job_id)
+            chunks = self.store.chunks.of(job_id)
             log.info("job %s goes on after %d durable parts", job_id, len(chunks))
             return pack(chunks)
 
         return asyncio.get_running_loop().run_in_executor(None, fetch)
-
-    def _progressed(self, job: Job, answer: Answer) -> None:
-        """Make a finished part of a job durable."""
-        fields = answer.fields
-        if "stale" in fields:
-            self._forget_parts(job, fields["stale"])
-            return
-        part = Outcome(fields["results"], answer.fd, _size_of(answer.fd))
-        if self.store.blobs.is_slow(part.size):
-            self._ahead(
-                lambda: self.store.chunk_ahead(job.id, fields["part"], _bytes_of(part)),
-                lambda: self._save_part(job, answer),
-            )
-        else:
-            self._save_part(job, answer)
-
-    def _save_part(self, job: Job, answer: Answer) -> None:
-        fields = answer.fields
-        current = self.lifecycle.job(job.id)
-        if current is None or current.attempt != job.attempt:
-            self.store.release_chunk(job.id, fields["part"])
-            _close(Outcome("", answer.fd, 0))
-            return
-        data = _bytes_of(Outcome(fields["results"], answer.fd, _size_of(answer.fd)))
-        try:
-            total = self.store.save_chunk(
-                job, fields["part"], fields["shots"], fields["results"], data
-            )
-        except QuantainerError as error:
-            log.error("a part of job %s: %s", job.id, error)  # noqa: TRY400
-            self.store.release_chunk(job.id, fields["part"])
-            return
-        finally:
-            _close(Outcome("", answer.fd, 0))
-        self.store.release_chunk(job.id, fields["part"])
-        self.handle(events.ShotsDone(job.id, job.attempt, total, at=time.time()))
-
-    def _forget_parts(self, job: Job, numbers: list[int]) -> None:
-        """Forget parts of an earlier attempt that this one has no use for."""
-        try:
-            self.store.forget_chunks(job.id, numbers)
-        except QuantainerError as error:
-            log.error("parts of job %s: %s", job.id, error)  # noqa: TRY400
 
     def _answered(self, job: Job, answer: Answer) -> None:
         execution = self._executions.get(job.id)
@@ -448,12 +300,11 @@ class Driver:
             error = QuantainerError.from_dict(answer.fields.get("error") or {}).to_dict()
             self.handle(events.JobErred(job.id, job.attempt, error, at=time.time()))
             return
-        results = answer.fields["results"]
-        self._outcomes[job.id] = Outcome(results, answer.fd, _size_of(answer.fd))
+        self._recorder.take(job, Outcome.of(answer))
         self.handle(events.ResultReady(job.id, job.attempt, at=time.time()))
         current = self.lifecycle.job(job.id)
         if current is None or current.attempt != job.attempt:
-            self._forget_outcome(job.id)
+            self._recorder.drop(job.id)
 
     def _worker_gone(self, job: Job, worker: WorkerProcess, reason: str) -> None:
         if worker.overdue:
@@ -522,71 +373,10 @@ class Driver:
         for callback in self._waiters.pop(job.id, ()):
             callback(job)
 
-    # Results out
-
-    def outcome(self, job_id: str) -> Outcome:
-        """Return a committed result with a descriptor that the caller closes.
-
-        Raises:
-            QuantainerError: ``unknown_job`` if it was removed, ``storage`` if it cannot be read.
-        """
-        recent = self._recent.get(job_id)
-        if recent is not None:
-            fd = None if recent.fd is None else os.dup(recent.fd)
-            return Outcome(recent.results, fd, recent.size)
-        return self._stored(job_id)
-
-    async def recall(self, job_id: str) -> None:
-        """Have a large result at hand before ``outcome`` is asked for it, read by a thread.
-
-        Raises:
-            QuantainerError: As ``outcome``.
-        """
-        if job_id in self._recent or self.store.result_size(job_id) <= _SMALL:
-            return
-        loop = asyncio.get_running_loop()
-        outcome = await loop.run_in_executor(None, self._stored, job_id)
-        if job_id in self._recent:
-            _close(outcome)
-        else:
-            self._remember(job_id, outcome)
-
-    def _stored(self, job_id: str) -> Outcome:
-        stored = self.store.result(job_id)
-        if stored is None:
-            raise QuantainerError(
-                "unknown_job",
-                f"The result of job {job_id} is no longer kept.",
-                hint="Results are kept for a limited time; run the job again with the same seed.",
-            )
-        results = encode(stored.header["results"])
-        if not stored.data:
-            return Outcome(results, None, 0)
-        payload = Payload()
-        payload.append(stored.data)
-        return Outcome(results, payload.seal("quantainer-result"), len(stored.data))
-
-    def _remember(self, job_id: str, outcome: Outcome) -> None:
-        self._recent[job_id] = outcome
-        self._recent_bytes += outcome.size
-        while len(self._recent) > _RECENT_RESULTS or (
-            self._recent_bytes > _RECENT_BYTES and len(self._recent) > 1
-        ):
-            _, oldest = self._recent.popitem(last=False)
-            self._recent_bytes -= oldest.size
-            _close(oldest)
-
-    def _forget_outcome(self, job_id: str) -> None:
-        outcome = self._outcomes.pop(job_id, None)
-        if outcome is not None:
-            _close(outcome)
-
     def close(self) -> None:
         """Close what is held open."""
-        for outcome in (*self._outcomes.values(), *self._recent.values()):
-            _close(outcome)
-        self._outcomes.clear()
-        self._recent.clear()
+        self._recorder.close()
+        self.outcomes.close()
         self.payloads.close()
 
 
@@ -597,23 +387,6 @@ def _crowded_out(job: Job) -> QuantainerError:
         needed=job.memory_bytes,
         hint="Submit it again when they need less, or ask for fewer qubits or single precision.",
     )
-
-
-def _close(outcome: Outcome) -> None:
-    if outcome.fd is not None:
-        os.close(outcome.fd)
-
-
-def _size_of(fd: int | None) -> int:
-    return 0 if fd is None else os.fstat(fd).st_size
-
-
-def _bytes_of(outcome: Outcome) -> bytes | memoryview:
-    if outcome.fd is None:
-        return b""
-    if outcome.size <= _SMALL:
-        return os.pread(outcome.fd, outcome.size, 0)
-    return map_payload(os.dup(outcome.fd))
 
 
 def _log_transition(do: instructions.Record) -> None:

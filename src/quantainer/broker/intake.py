@@ -244,7 +244,7 @@ def ended(driver: Driver, job: Job) -> Reply:
     if job.state is not JobState.DONE:
         return Reply(fields, error=QuantainerError.from_dict(job.error or {}))
     try:
-        outcome = driver.outcome(job.id)
+        outcome = driver.outcomes.find(job.id)
     except QuantainerError as error:
         return Reply(fields, error=error)
     return Reply(fields, outcome.fd, results=outcome.results)

@@ -6,9 +6,9 @@ from collections.abc import Iterable
 from itertools import groupby
 from typing import Any
 
+from quantainer.broker.chunks import Chunk
 from quantainer.broker.encoding import encode
 from quantainer.broker.reply import Reply
-from quantainer.broker.store import Chunk
 from quantainer.core.job import Job
 from quantainer_client.payload import Payload, resolve_list
 

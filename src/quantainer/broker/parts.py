@@ -11,7 +11,7 @@ from collections.abc import Iterable
 from dataclasses import dataclass
 from typing import Any
 
-from quantainer.broker.store import Chunk
+from quantainer.broker.chunks import Chunk
 from quantainer_client.payload import Payload, resolve_list
 
 __all__ = ["Packed", "StoredPart", "pack", "unpack"]

@@ -19,6 +19,7 @@ from typing import Any
 
 from quantainer.broker import statements
 from quantainer.broker.blobs import Blobs, Bytes
+from quantainer.broker.chunks import Chunks
 from quantainer.broker.database import Database, Durability
 from quantainer.broker.encoding import encode
 from quantainer.broker.rows import job_changes, job_from, job_values, lease_from, lease_values
@@ -27,7 +28,7 @@ from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Lease
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["INLINE_LIMIT", "Chunk", "Store", "StoredResult"]
+__all__ = ["INLINE_LIMIT", "Store", "StoredResult"]
 
 INLINE_LIMIT = 128 * 1024
 """Bytes up to which payloads and results lie in their row; above, SQLite is slower than a file."""
@@ -40,16 +41,6 @@ class StoredResult:
     """What was committed: the header (JSON fields) and the arrays it points into."""
 
     header: dict[str, Any]
-    data: bytes
-
-
-@dataclass(frozen=True, slots=True)
-class Chunk:
-    """Shots of a job that are durable before its whole result is."""
-
-    index: int
-    shots: int
-    header: Any
     data: bytes
 
 
@@ -86,7 +77,7 @@ class Store:
             self._lock.release()
             raise
         self._known_payloads: OrderedDict[str, None] = OrderedDict()
-        self._chunked = {row["job"] for row in self.database.rows(statements.CHUNKED, {})}
+        self.chunks = Chunks(self.database, self.blobs)
         self._pending: dict[str, Job] = {}
         self._pending_leases: dict[str, Lease] = {}
 
@@ -230,10 +221,10 @@ class Store:
             False if the job had ended already or a later attempt runs; then nothing changed.
         """
         _check_done(job)
-        if job.id in self._chunked:
+        if self.chunks.has(job.id):
             with self.database.transaction():
                 size = self._add_result(job, header, data)
-                chunk_files = self._drop_chunks(job.id) if size else ()
+                chunk_files = self.chunks.drop(job.id) if size else ()
             self.blobs.delete(chunk_files)
         else:
             size = self._add_result(job, header, data)
@@ -247,7 +238,7 @@ class Store:
         with self.database.transaction():
             if not self._change(job) or not self._add_result(job, header, data):
                 return False
-            chunk_files = self._drop_chunks(job.id)
+            chunk_files = self.chunks.drop(job.id)
         self._pending.pop(job.id, None)
         self.blobs.delete(chunk_files)
         return True
@@ -311,73 +302,6 @@ class Store:
         """Add to the total of stored results, which to sum up would take reading them all."""
         self.database.execute(statements.ADD_BYTES, {"bytes_": size})
 
-    # Chunks
-
-    def save_chunk(self, job: Job, index: int, shots: int, header: str, data: Bytes) -> int:
-        """Make some of a job's shots durable; a chunk of the same index is replaced.
-
-        Args:
-            job: The job.
-            index: Which part of it this is.
-            shots: How many there are in it.
-            header: JSON text of the entries of ``results``.
-            data: The arrays that they point into.
-
-        Returns:
-            How many shots of the job are durable now.
-        """
-        with self.database.transaction():
-            inline, file = self.blobs.put(f"chunk-{job.id}-{index}", data)
-            row = {"job": job.id, "position": index, "shots": shots, "header": header}
-            self.database.execute(statements.SAVE_CHUNK, {**row, "data": inline, "file": file})
-            (total,) = self.database.rows(statements.SHOTS_DONE, {"which": job.id})
-            shots_done = int(total["shots"] or 0)
-            self.database.execute(
-                statements.SAVE_SHOTS, {"shots_done": shots_done, "which": job.id}
-            )
-        self._chunked.add(job.id)
-        return shots_done
-
-    def chunks(self, job_id: str) -> list[Chunk]:
-        """Return the durable chunks of a job, in order of their index."""
-        rows = self.database.rows(statements.CHUNKS, {"which": job_id})
-        with self.database.errors():
-            return [
-                Chunk(
-                    row["position"],
-                    row["shots"],
-                    json.loads(row["header"]),
-                    self.blobs.get(row["data"], row["file"]),
-                )
-                for row in rows
-            ]
-
-    def has_chunks(self, job_id: str) -> bool:
-        """Tell whether some of a job's shots are durable."""
-        return job_id in self._chunked
-
-    def forget_chunks(self, job_id: str, indexes: Iterable[int]) -> None:
-        """Forget some chunks of a job: what they hold is measured anew."""
-        dropped = set(indexes)
-        rows = [
-            row
-            for row in self.database.rows(statements.CHUNKS, {"which": job_id})
-            if row["position"] in dropped
-        ]
-        with self.database.transaction():
-            for row in rows:
-                place = {"which": job_id, "position_": row["position"]}
-                self.database.execute(statements.DROP_CHUNK, place)
-        self.blobs.delete(row["file"] for row in rows if row["file"])
-
-    def _drop_chunks(self, job_id: str) -> Iterable[str]:
-        if job_id not in self._chunked:
-            return ()
-        files = [row["file"] for row in self.database.rows(statements.CHUNKS, {"which": job_id})]
-        self.database.execute(statements.DROP_CHUNKS, {"which": job_id})
-        self._chunked.discard(job_id)
-        return [file for file in files if file]
-
     # Large objects, written by a thread before the row that names them
 
     def payload_ahead(self, digest: str, payload: Bytes) -> None:
@@ -407,19 +331,6 @@ class Store:
         if not self.database.rows(statements.SIZE, {"which": job_id}):
             with self.database.errors():
                 self.blobs.write_ahead(f"result-{job_id}", data)
-
-    def chunk_ahead(self, job_id: str, index: int, data: Bytes) -> None:
-        """Write a large chunk's file before ``save_chunk``.
-
-        Raises:
-            QuantainerError: ``storage``.
-        """
-        with self.database.errors():
-            self.blobs.write_ahead(f"chunk-{job_id}-{index}", data)
-
-    def release_chunk(self, job_id: str, index: int) -> None:
-        """End what ``chunk_ahead`` began; a file without a row goes at the next start."""
-        self.blobs.release(f"chunk-{job_id}-{index}")
 
     def release_result(self, job_id: str, *, failed: bool = False) -> None:
         """End what ``result_ahead`` began; of a result that has ``failed`` the file goes."""
