@@ -116,17 +116,23 @@ def _expectation_is_refused_too(engine: str, limits: Limits) -> None:
     assert refused.value.code == ("unsupported_circuit" if engine == "qevedo" else "truncation")
 
 
+@pytest.mark.parametrize(("qubits", "layers"), [(34, 60), (800, 60)])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_hopeless_circuit_is_refused_before_its_run(
-    engine: str, qsim: Qsim, limits: Limits, monkeypatch: pytest.MonkeyPatch
+    engine: str,
+    qubits: int,
+    layers: int,
+    qsim: Qsim,
+    limits: Limits,
+    monkeypatch: pytest.MonkeyPatch,
 ) -> None:
-    """34 qubits and 60 random layers: minutes at the full bond, so the run must not begin."""
+    """Random layers: minutes or hours at the full bond, so the run must not begin."""
     if engine not in qsim.engines:
         pytest.skip(f"{engine} is not installed")
     bonds = _spied_bonds(monkeypatch, qsim, engine)
     options = Options(method="mps", engine=engine)
     with pytest.raises(QuantainerError) as refused:
-        run(qsim, strongly_entangled(34, 60), limits, shots=1000, options=options)
+        run(qsim, strongly_entangled(qubits, layers), limits, shots=1000, options=options)
     assert refused.value.code == "truncation"
     assert refused.value.limit == 1e-3
     assert refused.value.needed > 0.5

@@ -220,7 +220,7 @@ class Qsim:
         """Refuse a circuit whose matrix product state would lose too much, before it is run."""
         engine = cast(MpsEngine, self._catalogue.offered[plan.engine])
         precision: Precision = "single" if plan.precision == "single" else "double"
-        refuse_hopeless(engine, program, precision, truncation_max, threads)
+        refuse_hopeless(engine, program, precision, truncation_max, threads, plan.seconds)
 
 
 class _Work:
