@@ -29,7 +29,7 @@ _WIDTH_MIN = 60
 _GIVEN_UP = -math.log(1e-6)
 """Loss with a bond of 32 above which no run of minutes is begun to see whether 256 suffice."""
 _LONG_SECONDS = 60.0
-_CPU_SECONDS = 1.0
+_CPU_SECONDS = 1.5
 """After which no larger bond is tried; of processor time, so that a busy machine decides alike."""
 
 
@@ -128,7 +128,9 @@ def _beginning(program: Program) -> Program:
     outside: few layers of all qubits would show nothing.
     """
     n, gates = program.qubits, program.gates
-    width = min(n, max(_WIDTH_MIN, n * _GATES // max(1, len(gates))))
+    layers = 2 * sum(len(gate.qubits) > 1 for gate in gates) // max(1, n)
+    # Each layer depends on one more qubit on either side: what is chosen narrows upwards.
+    width = min(n, max(_WIDTH_MIN, n * _GATES // max(1, len(gates)) + layers))
     low = (n - width) // 2
     outside = set(range(low)) | set(range(low + width, n))
     chosen: list[Gate] = []
