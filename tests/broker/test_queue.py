@@ -353,8 +353,8 @@ class TestScale:
         for index in range(2000):
             queue.push(ticket(index, f"t{index}", lease=f"l{index}"))
             queue.remove(str(index))
-        assert len(queue._tenants) == 1
-        assert len(queue._heap) < 200
+        assert len(queue._order._tenants) == 1
+        assert len(queue._order._heap) < 200
 
 
 class QueueMachine(RuleBasedStateMachine):
@@ -453,7 +453,7 @@ class QueueMachine(RuleBasedStateMachine):
                 self.queue.release(taken.job)
         assert not self.waiting
         assert self.queue.free == self.queue.capacity
-        assert not self.queue._tenants
+        assert not self.queue._order._tenants
 
 
 TestQueueMachine = QueueMachine.TestCase
