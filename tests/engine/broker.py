@@ -16,6 +16,8 @@ from typing import Any
 
 QUANTAINER = str(Path(sys.executable).with_name("quantainer"))
 READY_S = 120.0
+_LEASH = ("setpriv", "--pdeathsig", "TERM") if shutil.which("setpriv") else ()
+"""So that no broker outlives a test run that is killed."""
 
 
 @dataclass
@@ -55,7 +57,7 @@ class Broker:
         """Start it and wait until it answers."""
         with (self.home / "broker.log").open("ab") as log:
             self.process = subprocess.Popen(
-                [*self.program, "up", "--foreground"],
+                [*_LEASH, *self.program, "up", "--foreground"],
                 stdout=log,
                 stderr=log,
                 env=self.environment,
