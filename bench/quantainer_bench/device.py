@@ -24,8 +24,9 @@ __all__ = ["run"]
 
 SHOTS = 1000
 GHZ_WIDTHS = (4, 20, 50, 100, 1000)
-_AER_ROUNDS = {4: 50, 20: 50, 50: 30, 100: 10, 1000: 1}
-"""Aer's stabilizer method grows with the cube of the width: over a minute a run at 1000."""
+_AER_ROUNDS = {4: (20, 9), 20: (20, 9), 50: (15, 9), 100: (5, 5), 1000: (1, 1)}
+"""Rounds, and calls in each: Aer's stabilizer method grows with the cube of the width, to over a
+minute a run at 1000."""
 
 
 def run(
@@ -71,8 +72,8 @@ def _ghz(connection: Connection, qubits: int) -> dict[str, Any]:
 
     warm = time_each(ours, repeats=300, warmup=20)
     contenders = {"ours": ours, "aer": _aer_automatic(qubits), "stim": _stim(qubits)}
-    warmup = 0 if _AER_ROUNDS[qubits] == 1 else 1
-    rounds = time_rounds(contenders, _AER_ROUNDS[qubits], warmup)
+    turns, burst = _AER_ROUNDS[qubits]
+    rounds = time_rounds(contenders, turns, warmup=min(1, turns - 1), burst=burst)
     return {
         "cold_ms": cold.median,
         "cold": cold.fields(),

@@ -46,13 +46,21 @@ def time_each(call: Callable[[], object], repeats: int, warmup: int = 1) -> Time
 
 
 def time_rounds(
-    contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1
+    contenders: Mapping[str, Callable[[], object]], rounds: int, warmup: int = 1, burst: int = 1
 ) -> dict[str, Times]:
-    """Time each contender once a round, in turn; the first ``warmup`` rounds are not counted."""
+    """Time each contender in turn, once a round.
+
+    Args:
+        contenders: Calls by name.
+        rounds: How often each has its turn.
+        warmup: Further rounds before that are not counted.
+        burst: Calls of one turn, whose median is its time. One call alone pays for the caches that
+            the others before it filled with theirs.
+    """
     times: dict[str, list[float]] = {name: [] for name in contenders}
     for number in range(warmup + rounds):
         for name, call in contenders.items():
-            elapsed = _once(call)
+            elapsed = statistics.median(_once(call) for _ in range(burst))
             if number >= warmup:
                 times[name].append(elapsed)
     return {name: Times(tuple(values)) for name, values in times.items()}
