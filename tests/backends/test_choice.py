@@ -71,6 +71,17 @@ def test_clifford_circuits_of_any_width_are_stabilizers(
     assert "Clifford" in chosen.reason
 
 
+@pytest.mark.parametrize("qubits", [2, 20, 64, 1000])
+@pytest.mark.parametrize("shots", [20_000, 800_000, 10_000_000])
+def test_many_shots_of_a_clifford_circuit_are_never_measured_one_by_one(
+    qubits: int, shots: int, qsim: Qsim, limits: Limits
+) -> None:
+    """Aer takes 50 µs for each shot of 64 qubits; the others some nanoseconds."""
+    ample = Limits(1 << 50, limits.threads)
+    chosen = qsim.plan(pub_of(ghz(qubits), shots=shots), Options(), ample)
+    assert chosen.engine in ("stim", "prism")
+
+
 @pytest.mark.parametrize("qubits", [4, 10, 16])
 def test_small_dense_circuits_run_on_panta(qubits: int, qsim: Qsim, limits: Limits) -> None:
     if not qsim.engines >= YOUNG:

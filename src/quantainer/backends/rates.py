@@ -62,7 +62,8 @@ def _stabilizer(need: Need, engine: str) -> float:
         return 3e-5 + 6e-8 * need.operations + 1.5e-9 * bits
     if engine == "prism":  # builds a compact sampler: dear for many gates, cheap for many shots
         return 2e-4 + 3e-13 * need.operations * need.qubits**2 + 0.2e-9 * bits
-    return 1e-3 + 2.5e-8 * need.operations * need.qubits * max(1, need.qubits // 10)
+    once = 1e-3 + 2.5e-8 * need.operations * need.qubits * max(1, need.qubits // 10)
+    return once + bits * (2.5e-7 + 9e-11 * need.qubits**2)  # each bit of each shot is measured
 
 
 def _near_clifford(need: Need, engine: str) -> float:
