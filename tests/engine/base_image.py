@@ -1,4 +1,4 @@
-"""A base image without a registry: Debian 12 with Python 3.11, made by debootstrap, kept as tar."""
+"""Base images without a registry: Debian 12 with Python 3.11, made by debootstrap, kept as tar."""
 
 from __future__ import annotations
 
@@ -14,23 +14,23 @@ SUITE = "bookworm"
 NAME = "quantainer-test/base"
 
 
-def tarball() -> Path:
-    """Return the root file system as a tar file."""
-    path = cache() / f"{SUITE}-python.tar"
+def tarball(*more: str) -> Path:
+    """Return the root file system, with more packages where named, as a tar file."""
+    path = cache() / f"{'-'.join([SUITE, 'python', *more])}.tar"
     with locked(path.name):
         if not path.exists():
-            _build(path)
+            _build(path, ["python3", *more])
     return path
 
 
-def _build(path: Path) -> None:
+def _build(path: Path, packages: list[str]) -> None:
     work = Path(tempfile.mkdtemp(prefix="quantainer-base-"))
     try:
         root = work / "root"
         run(
             "debootstrap",
             "--variant=minbase",
-            "--include=python3",
+            f"--include={','.join(packages)}",
             SUITE,
             root,
             debian_mirror().uri,

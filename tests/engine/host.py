@@ -10,6 +10,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 SOURCES = Path("/etc/apt")
+_PACKAGES = {"qemu-system-x86_64": "qemu-system-x86"}
 
 
 class UnavailableError(Exception):
@@ -59,7 +60,7 @@ def need_root() -> None:
 
 
 def need_tools(*tools: str) -> None:
-    """Install missing tools from the distribution (each is the package of the same name)."""
+    """Install missing tools from the distribution (mostly the package of the same name)."""
     missing = [tool for tool in tools if shutil.which(tool) is None]
     if not missing:
         return
@@ -67,7 +68,8 @@ def need_tools(*tools: str) -> None:
         raise UnavailableError(
             f"missing: {', '.join(missing)} (install it, or run as root on Debian)"
         )
-    install = ("apt-get", "install", "-y", "--no-install-recommends", *missing)
+    packages = [_PACKAGES.get(tool, tool) for tool in missing]
+    install = ("apt-get", "install", "-y", "--no-install-recommends", *packages)
     environment = {**os.environ, "DEBIAN_FRONTEND": "noninteractive"}
     try:
         run(*install, env=environment)
