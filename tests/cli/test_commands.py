@@ -149,6 +149,18 @@ def test_top_once(broker: Broker) -> None:
     assert "workers" in broker("top", "--once").stdout
 
 
+def test_top_for_programs(broker: Broker) -> None:
+    seen = json.loads(broker("top", "--json").stdout)
+    assert set(seen) == {"version", "queue", "workers", "leases", "jobs", "latest"}
+
+
+@pytest.mark.parametrize("command", ["submit", "inspect", "compile"])
+def test_a_misspelt_backend_is_guessed(broker: Broker, flipped: Path, command: str) -> None:
+    refused = broker(command, flipped, "--backend", "fake_limma", check=False)
+    assert refused.returncode == 1
+    assert "Did you mean 'fake_lima'?" in refused.stderr
+
+
 def test_up_and_down(make_broker: Callable[..., Broker]) -> None:
     broker = make_broker(workers="1")
     broker("down")

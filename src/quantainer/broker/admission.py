@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 
 from quantainer.broker.plans import JobPlan
+from quantainer.core import spelling
 from quantainer.core.lease import Lease, LeaseState
 from quantainer.core.target import TargetFacts
 from quantainer_client.errors import QuantainerError
@@ -13,7 +14,6 @@ from quantainer_client.errors import QuantainerError
 __all__ = ["NodeLimits", "admit_job", "admit_submission", "listed", "visible"]
 
 _KIBI = 1024
-_LISTED_MAX = 20
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,11 +51,11 @@ def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFac
         )
     if backend not in targets or not lease.grants(backend):
         # What is not granted is not told apart from what does not exist.
-        names = listed(visible(targets, lease))
+        names = visible(targets, lease)
         raise QuantainerError(
             "unknown_backend",
             f"There is no backend {backend!r} here.",
-            hint=f"Backends of this caller: {names}.",
+            hint=f"{spelling.guess(backend, names)}Backends of this caller: {listed(names)}.",
         )
     if lease.mode == "qpu" and targets[backend].kind != "qpu":
         raise QuantainerError(
@@ -68,8 +68,7 @@ def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFac
 def listed(targets: Mapping[str, TargetFacts]) -> str:
     """Return names for people, the few simulators and QPUs before the many emulators."""
     names = sorted(targets, key=lambda name: (targets[name].kind == "emulator", name))
-    more = f" and {len(names) - _LISTED_MAX} more" if len(names) > _LISTED_MAX else ""
-    return (", ".join(names[:_LISTED_MAX]) or "none") + more
+    return spelling.listed(names)
 
 
 def admit_job(lease: Lease, plan: JobPlan, node: NodeLimits) -> None:

@@ -24,6 +24,7 @@ from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Anchor, Lease, LeaseLimits
 from quantainer.core.seed import MAX_SEED
 from quantainer.core.settings import Settings
+from quantainer.core.spelling import guess
 from quantainer.core.target import TargetFacts
 from quantainer_client import registers, wire
 from quantainer_client.errors import QuantainerError
@@ -113,7 +114,7 @@ class Broker:
                 raise QuantainerError(
                     "unknown_backend",
                     f"This node has no backend {name!r}.",
-                    hint=f"It has: {listed(self.targets)}.",
+                    hint=f"{guess(name, self.targets)}It has: {listed(self.targets)}.",
                 )
         self.driver.handle(events.LeaseOpened(lease, at=time.time()))
 

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import difflib
 import json
 import os
 import stat
@@ -14,6 +13,7 @@ import typer
 
 from quantainer.broker import configuration
 from quantainer.core.settings import Settings
+from quantainer.core.spelling import guess, listed
 from quantainer.device import cdi
 from quantainer_client.channel import Channel
 from quantainer_client.errors import QuantainerError
@@ -47,10 +47,11 @@ def generate(
         typer.Option(metavar="NAME", help="Backend to describe; by default the broker's own."),
     ] = None,
 ) -> None:
-    """Write the specification for this node's backends, as the broker offers them now.
+    """Write the specification of this node's devices.
 
-    The broker does the same when it starts and at 'quantainer reload'; this is for other places
-    and formats. Of the output's folder at most the last part is made.
+    It names the backends that the broker offers now. The broker does the same when it starts and
+    at 'quantainer reload'; this is for other places and formats. Of the output's folder at most
+    the last part is made.
 
     \b
     Examples:
@@ -95,12 +96,10 @@ def _chosen(named: list[str] | None, settings: Settings) -> list[str]:
     known = _known(settings)
     for name in named:
         if name not in known:
-            nearest = difflib.get_close_matches(name, known, n=1)
-            guess = f"Did you mean {nearest[0]!r}? " if nearest else ""
             raise QuantainerError(
                 "unknown_backend",
                 f"This node has no backend {name!r}.",
-                hint=f"{guess}It has: {', '.join(known)}.",
+                hint=f"{guess(name, known)}It has: {listed(known)}.",
             )
     return named
 
@@ -155,7 +154,13 @@ def _backends(settings: Settings) -> list[str]:
 def list_devices(
     as_json: Annotated[bool, typer.Option("--json", help="Print facts as JSON.")] = False,
 ) -> None:
-    """List CDI devices, and files that engines refuse."""
+    """List CDI devices, and files that engines refuse.
+
+    \b
+    Examples:
+      quantainer cdi list
+      quantainer cdi list --json
+    """
     settings = configuration.load().values
     folders = [_folder(folder, settings) for folder in cdi.search_path(settings)]
     if as_json:

@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import sys
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from quantainer.core.spelling import guess
 from quantainer_client.errors import QuantainerError
 from quantainer_client.inputs import inputs_of
+from quantainer_client.source import read_source
 
 if TYPE_CHECKING:
     from quantainer.backends.backend import Backend, Limits
@@ -89,15 +90,7 @@ class Reading:
         if self.max_gates is not None:
             chosen["max_gates"] = self.max_gates
         name = "<stdin>" if self.file == "-" else Path(self.file).name
-        return read(self._bytes(), name, self.format, ReadOptions(**chosen))
-
-    def _bytes(self) -> bytes:
-        if self.file == "-":
-            return sys.stdin.buffer.read()
-        try:
-            return Path(self.file).read_bytes()
-        except OSError as error:
-            raise QuantainerError("invalid_circuit", f"{self.file}: {error.strerror}.") from None
+        return read(read_source(self.file), name, self.format, ReadOptions(**chosen))
 
 
 def node_limits() -> Limits:
@@ -120,8 +113,8 @@ def backend_named(name: str, limits: Limits) -> Backend:
     if name not in backends:
         raise QuantainerError(
             "unknown_backend",
-            f"there is no backend {name!r}.",
+            f"There is no backend {name!r} here.",
             limit=sorted(backends),
-            hint="`quantainer devices` lists the backends of this node.",
+            hint=f"{guess(name, backends)}`quantainer devices` lists the backends of this node.",
         )
     return backends[name]

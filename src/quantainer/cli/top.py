@@ -7,9 +7,12 @@ from typing import Annotated, Any
 
 import typer
 
-from quantainer.cli.host import ask
+from quantainer.cli.host import ask, print_json
 
 __all__ = ["app"]
+
+_LATEST = 15
+_SHOWN = ("version", "queue", "workers", "leases", "jobs")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
@@ -18,6 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 def top(
     interval: Annotated[float, typer.Option(help="Seconds between looks.", min=0.1)] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
+    as_json: Annotated[bool, typer.Option("--json", help="Print once, as JSON, and end.")] = False,
 ) -> None:
     """Watch jobs and leases live; Ctrl-C ends it.
 
@@ -25,17 +29,22 @@ def top(
     Examples:
       quantainer top
       quantainer top --once
+      quantainer top --json
     """
+    if as_json:
+        status, latest = ask("status"), ask("jobs", limit=_LATEST)["jobs"]
+        print_json({name: status[name] for name in _SHOWN} | {"latest": latest})
+        return
     from rich.console import Console
     from rich.live import Live
 
     console = Console()
     if once or not console.is_terminal:
-        console.print(_view(ask("status"), ask("jobs", limit=15)["jobs"]))
+        console.print(_view(ask("status"), ask("jobs", limit=_LATEST)["jobs"]))
         return
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
-            live.update(_view(ask("status"), ask("jobs", limit=15)["jobs"]), refresh=True)
+            live.update(_view(ask("status"), ask("jobs", limit=_LATEST)["jobs"]), refresh=True)
             time.sleep(interval)
 
 

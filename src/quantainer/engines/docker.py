@@ -6,6 +6,7 @@ import json
 from pathlib import Path
 from typing import Any
 
+from quantainer.core.spelling import guess, listed
 from quantainer.device import cdi
 from quantainer.engines import cli_engine
 from quantainer.engines.request import Request
@@ -91,5 +92,5 @@ def check_names(devices: tuple[str, ...], folders: list[Path]) -> None:
             raise QuantainerError(
                 "unknown_backend",
                 f"This node has no quantum device {device!r}.",
-                hint=f"It has {', '.join(ours)}.",
+                hint=f"{guess(device, ours)}It has {listed(ours)}.",
             )
