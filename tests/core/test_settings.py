@@ -61,6 +61,8 @@ def test_wrong_value_names_the_setting(key: str, value: object) -> None:
         resolve({key: value}, {}, {}, DEFAULTS)
     assert caught.value.code == "invalid_option"
     assert repr(key) in caught.value.message
+    assert "Value error" not in caught.value.message
+    assert caught.value.message.count(repr(value)) <= 1
 
 
 @pytest.mark.parametrize(

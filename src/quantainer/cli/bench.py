@@ -35,7 +35,10 @@ def device(
     engines: Annotated[bool, typer.Option(help="Compare with each engine (minutes).")] = True,
     containers: Annotated[bool, typer.Option(help="Start containers.")] = True,
 ) -> None:
-    """Round trips, GHZ, random and special circuits, container start, client import.
+    """Circuits of all kinds, round trips, container starts.
+
+    GHZ, random and special circuits beside their engines; containers with and without the device;
+    import of the client. A line on standard error says what is measured now.
 
     \b
     Examples:
@@ -50,7 +53,15 @@ def compile_rates(
     as_json: Json = False,
     peers: Annotated[bool, typer.Option(help="Compare with pytket and PennyLane.")] = True,
 ) -> None:
-    """Compile rates, structure seen before and not, and parse rates of every format."""
+    """Compile and parse rates.
+
+    Circuits whose structure was seen before, and new ones, beside the peers' rates; every format
+    beside each public parser that can read it.
+
+    \b
+    Examples:
+      quantainer bench compile --no-peers --json
+    """
     bench = _load("quantainer_bench.compile")
     _show(bench.run(_say, peers=peers), as_json=as_json)
 
@@ -61,9 +72,10 @@ def agreement(
     containers: Annotated[int, typer.Option(min=1, help="Alive at any time.")] = 200,
     seconds: Annotated[float, typer.Option(min=0.1, help="Of churn.")] = 60.0,
 ) -> None:
-    """How long containers and their circuits disagree while containers churn (minutes).
+    """How long containers and their circuits disagree.
 
-    A Docker Engine 27 or newer is needed, and root. Exit 1 if the bar of 1200 ms at p99 is missed.
+    Measured while containers come and go (minutes). A Docker Engine 27 or newer is needed, and
+    root. Exit 1 if the bar of 1200 ms at p99 is missed.
 
     \b
     Examples:
@@ -83,10 +95,10 @@ def leases(
     clients: Annotated[int, typer.Option(min=1, help="Busy ones among them.")] = 64,
     seconds: Annotated[float, typer.Option(min=1, help="Of each of two rounds.")] = 30.0,
 ) -> None:
-    """A thousand leases, dozens of them busy: failures, shares, memory and times (minutes).
+    """A thousand leases, dozens of them busy.
 
-    Control groups are needed, and root. Exit 1 if a bar is missed: no failed job, shares within
-    10 % of weights, 64 KiB for an idle lease.
+    Failures, shares, memory and times (minutes). Control groups are needed, and root. Exit 1 if
+    a bar is missed: no failed job, shares within 10 % of weights, 64 KiB for an idle lease.
 
     \b
     Examples:

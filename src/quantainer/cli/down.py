@@ -19,9 +19,14 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def down(
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for its end.")] = 30.0,
+    timeout: Annotated[float, typer.Option(min=0, help="Seconds to wait for its end.")] = 30.0,
 ) -> None:
-    """Stop the broker. Jobs that have not ended go on when it is started again."""
+    """Stop the broker. Jobs that have not ended go on when it is started again.
+
+    \b
+    Examples:
+      quantainer down
+    """
     path = host_socket()
     try:
         ask("shutdown")

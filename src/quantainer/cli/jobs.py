@@ -50,7 +50,12 @@ def list_jobs(
 
 @app.command()
 def show(job: JobName, as_json: AsJson = False) -> None:
-    """Show where a job stands."""
+    """Show where a job stands.
+
+    \b
+    Examples:
+      quantainer jobs show c2e29df62a0584ccfde36f90 --json
+    """
     facts = _find(job)
     if as_json:
         print_json(facts)
@@ -93,7 +98,12 @@ def result(
 
 @app.command()
 def cancel(job: JobName, as_json: AsJson = False) -> None:
-    """Ask for the end of a job."""
+    """Ask for the end of a job.
+
+    \b
+    Examples:
+      quantainer jobs cancel c2e29df62a0584ccfde36f90
+    """
     reply = ask("cancel", job=job)
     facts = {"job": reply["job"], "state": reply["state"]}
     if as_json:

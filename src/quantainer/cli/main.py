@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import importlib
+import io
 import os
 import select
 import sys
@@ -106,6 +107,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 refused or failed, 2 usage."""
+    _let_any_text_through()
     try:
         app()
     except QuantainerError as error:
@@ -122,6 +124,13 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
+
+
+def _let_any_text_through() -> None:
+    """Print ``?`` for what a terminal's encoding lacks: bars are drawn, ASCII has none."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")
 
 
 def _nobody_reads() -> bool:

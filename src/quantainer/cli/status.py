@@ -21,7 +21,13 @@ def status(
         bool, typer.Option("--settings", help="Show every setting and where it came from.")
     ] = False,
 ) -> None:
-    """Show the broker, its limits and its settings."""
+    """Show the broker, its limits and its settings.
+
+    \b
+    Examples:
+      quantainer status --settings
+      quantainer status --json
+    """
     facts = ask("status")
     for envelope in ("v", "id", "ok"):
         facts.pop(envelope, None)
@@ -33,7 +39,14 @@ def status(
     if show_settings:
         typer.echo()
         for key, setting in facts["settings"].items():
-            typer.echo(f"{key:<24}{setting['value']!s:<28}{setting['source']}")
+            typer.echo(f"{key:<24}{_shown(setting['value']):<28} {setting['source']}")
+
+
+def _shown(value: Any) -> str:
+    """Return a setting for people: the unit is said in docs/configuration.md."""
+    if value is None or value == {}:
+        return "–"
+    return f"{value:g}" if isinstance(value, float) else str(value)
 
 
 def _lines(facts: dict[str, Any]) -> list[tuple[str, str]]:

@@ -13,6 +13,7 @@ from quantainer_client.connection import Connection
 from quantainer_client.errors import QuantainerError
 from quantainer_client.inputs import inputs_of
 from quantainer_client.result import Result
+from quantainer_client.source import read_source
 from quantainer_client.submission import Pub
 
 __all__ = ["app"]
@@ -54,7 +55,7 @@ def submit(
       quantainer submit rotation.qasm --input theta=0.5 --input n=3
       cat bell.qasm | quantainer submit -
     """
-    data = _read(file)
+    data = read_source(file)
     options = {"method": method, "engine": engine, "precision": precision}
     pub = Pub(
         data,
@@ -79,13 +80,6 @@ def submit(
     from quantainer.cli.histogram import print_result
 
     print_result(result_fields(result))
-
-
-def _read(file: str) -> bytes:
-    try:
-        return typer.get_binary_stream("stdin").read() if file == "-" else Path(file).read_bytes()
-    except OSError as error:
-        raise QuantainerError("invalid_circuit", f"{file}: {error.strerror}.") from None
 
 
 def _integer(text: str, code: str, what: str) -> int:

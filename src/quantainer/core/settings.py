@@ -198,7 +198,8 @@ def _refuse_misspelt_variables(environ: Mapping[str, str]) -> None:
 def _invalid_value(error: ValidationError, sources: Mapping[str, str]) -> QuantainerError:
     first = error.errors()[0]
     key = str(first["loc"][0]) if first["loc"] else "?"
-    message = (
-        f"Setting {key!r} ({sources.get(key, 'flag')}): {first['msg']}, got {first['input']!r}."
+    said, given = first["msg"].removeprefix("Value error, "), repr(first["input"])
+    got = "" if given in said else f", got {given}"
+    return QuantainerError(
+        "invalid_option", f"Setting {key!r} ({sources.get(key, 'flag')}): {said}{got}."
     )
-    return QuantainerError("invalid_option", message)
