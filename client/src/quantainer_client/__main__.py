@@ -6,6 +6,7 @@ Exit codes: 0 done, 1 refused or failed, 2 usage.
 from __future__ import annotations
 
 import argparse
+import io
 import json
 import os
 import sys
@@ -14,6 +15,7 @@ from quantainer_client import __version__
 from quantainer_client.connection import connect
 from quantainer_client.errors import QuantainerError
 from quantainer_client.inputs import inputs_of
+from quantainer_client.source import read_source
 from quantainer_client.submission import Pub
 
 TYPE_CHECKING = False
@@ -27,6 +29,9 @@ __all__ = ["main"]
 
 def main(arguments: Optional[List[str]] = None) -> int:
     """Run one command and return its exit code."""
+    for stream in (sys.stdout, sys.stderr):
+        if isinstance(stream, io.TextIOWrapper):
+            stream.reconfigure(errors="replace")  # bars are drawn, and ASCII has none
     options = _parser().parse_args(arguments)
     try:
         options.command(options)
@@ -82,7 +87,7 @@ def _run(options: argparse.Namespace) -> None:
     name = "" if options.file == "-" else os.path.basename(options.file)  # noqa: PTH119
     connection = connect()
     job = connection.submit(
-        Pub(_read(options.file), name=name, inputs=inputs_of(options.input)),
+        Pub(read_source(options.file), name=name, inputs=inputs_of(options.input)),
         backend=options.backend,
         shots=_integer(options.shots, "invalid_shots", "--shots"),
         seed=None if options.seed is None else _integer(options.seed, "invalid_seed", "--seed"),
@@ -105,6 +110,11 @@ def _devices(options: argparse.Namespace) -> None:
     if options.json:
         _print_json(backends)
         return
+    if not backends:
+        print(
+            "none: the container's mode (quantum.mode) or its device grants no backend here",
+            file=sys.stderr,
+        )
     for backend in backends:
         width = f"{backend['qubits']} qubits"
         if backend.get("clifford_qubits", 0) > backend["qubits"]:
@@ -125,16 +135,6 @@ def _hello(options: argparse.Namespace) -> None:
 
 
 _ENVELOPE = ("v", "id", "ok")
-
-
-def _read(path: str) -> bytes:
-    try:
-        if path == "-":
-            return sys.stdin.buffer.read()
-        with open(path, "rb") as file:  # noqa: PTH123  # pathlib would cost its import
-            return file.read()
-    except OSError as error:
-        raise QuantainerError("invalid_circuit", f"{path}: {error.strerror}.") from None
 
 
 def _integer(text: str, code: str, option: str) -> int:

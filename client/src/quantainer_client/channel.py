@@ -204,7 +204,10 @@ def _unreachable(path: str, error: OSError) -> QuantainerError:
         )
     elif isinstance(error, PermissionError):
         why = f"user {os.getuid()} may not use it"
-        hint = "The broker's administrator can add the user to the group that owns the socket."
+        hint = (
+            "The broker's administrator can set socket_group to a group that the user is in. "
+            "Or start a broker of your own with `quantainer up`."
+        )
     elif isinstance(error, ConnectionRefusedError):
         why, hint = "nothing listens there", "Start the broker on the host with `quantainer up`."
     elif isinstance(error, BlockingIOError):
