@@ -188,3 +188,33 @@ def test_wire_limits_are_named() -> None:
         wire.encode({"v": 1, "id": 1, "op": "hello", "client": "x" * wire.MAX_MESSAGE})
     assert refused.value.code == "too_large"
     assert refused.value.limit == wire.MAX_MESSAGE
+
+
+HOST = [sys.executable, "-m", "quantainer", "submit"]
+CONTAINER = [sys.executable, "-m", "quantainer_client", "run"]
+
+
+@pytest.mark.parametrize("program", [HOST, CONTAINER])
+def test_a_file_that_never_ends(program: list[str], broker: Broker) -> None:
+    done = _typed(broker, [*program, "/dev/zero"])
+    assert done.returncode == 1
+    assert all(word in done.stderr for word in ("/dev/zero", str(1 << 30), "Name a circuit file"))
+
+
+@pytest.mark.parametrize("program", [HOST, CONTAINER])
+def test_a_terminal_that_cannot_draw_bars(program: list[str], broker: Broker) -> None:
+    done = _typed(broker, [*program, "-", "--shots", "7"], PYTHONIOENCODING="ascii")
+    assert done.returncode == 0, done.stderr
+    assert "??? 7" in " ".join(done.stdout.split())
+
+
+def _typed(broker: Broker, words: list[str], **variables: str) -> subprocess.CompletedProcess[str]:
+    return subprocess.run(
+        words,
+        input=FLIPPED,
+        capture_output=True,
+        text=True,
+        timeout=100,
+        env={**broker.environment, "QUANTAINER_SOCKET": str(broker.socket), **variables},
+        check=False,
+    )

@@ -350,6 +350,7 @@ def test_nothing_is_leased_to_the_host_itself(broker: Broker) -> None:
             {"cgroup": "/"},
             {},
             {"pid": 2**22 + 1},
+            {"pid": 2**63},
         ):
             if "pid" in fields and "anchor" not in fields and _own_cgroup() != "/":
                 continue

@@ -171,7 +171,7 @@ class LeaseOpen(_Request):
     """
 
     container: Annotated[str, Field(min_length=1, max_length=256)]
-    pid: Annotated[int, Field(ge=1)] | None = None
+    pid: Annotated[int, Field(ge=1, lt=2**31)] | None = None
     cgroup: Annotated[str, Field(pattern=r"^/.+")] | None = None
     tenant: Annotated[str, Field(min_length=1, max_length=256)] | None = None
     image: Annotated[str, Field(max_length=4096)] | None = None
