@@ -152,7 +152,7 @@ def test_a_refusal_names_file_line_and_way_out(tmp_path: Path) -> None:
     ("arguments", "message"),
     [
         (("inspect", "/nonexistent"), "No such file"),
-        (("inspect", "{bell}", "-B", "nothing"), "there is no backend 'nothing'"),
+        (("inspect", "{bell}", "-B", "nothing"), "There is no backend 'nothing'"),
         (("inspect", "{bell}", "--gate-library", "own"), "no gate library 'own'"),
         (("inspect", "{bell}", "--max-gates", "1"), "the limit is 1"),
         (("inspect", "{bell}", "--input", "x"), "NAME=VALUE"),
