@@ -51,12 +51,17 @@ def _fill(builder: Builder, columns: Columns, conditions: list[Any]) -> None:
     operands, params = columns.operands.tolist(), _params(columns)
     kinds = [(name, STANDARD_GATES.get(name), *arity) for name, *arity in columns.gates]
     when = columns.when.tolist() if conditions else None
+    shared: dict[tuple[int, tuple[int, ...]], Any] = {}
     at = slot = 0
     for index, kind in enumerate(columns.kinds.tolist()):
         name, gate, qubits, clbits, angles = kinds[kind]
         end = at + qubits
         wires = tuple(operands[at:end])
         at = end + clbits
+        known = None if angles or when is not None else shared.get((kind, wires))
+        if known is not None:
+            builder.operations.append(known)
+            continue
         block: Block = builder
         condition = True if when is None or when[index] < 0 else conditions[when[index]]
         if condition is not True:
@@ -66,6 +71,7 @@ def _fill(builder: Builder, columns: Columns, conditions: list[Any]) -> None:
                 block.gate(gate, wires, params[slot : slot + angles])
             else:
                 block.gate(gate, wires)
+                shared[kind, wires] = block.operations[-1]
         elif name == "measure":
             block.measure(wires[0], operands[end])
         elif name == "reset":

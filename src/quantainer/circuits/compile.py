@@ -33,6 +33,7 @@ __all__ = [
     "check_for",
     "compile_for",
     "compile_program",
+    "no_collection",
     "pins",
 ]
 
@@ -117,9 +118,22 @@ def check_for(circuit: Circuit, facts: Facts, target: TargetFacts, level: int) -
 
 
 def compile_program(
-    program: QuantumCircuit, target: TargetFacts, level: int = 1, seed: int = DEFAULT_SEED
+    program: QuantumCircuit,
+    target: TargetFacts,
+    level: int = 1,
+    seed: int = DEFAULT_SEED,
+    *,
+    marks: bool = False,
 ) -> Compiled:
-    """Compile a program that was checked already; it may have free parameters."""
+    """Compile a program that was checked already; it may have free parameters.
+
+    Args:
+        program: The program.
+        target: What to compile for.
+        level: 0 to 3.
+        seed: For the heuristics of layout and routing.
+        marks: Its delays are marks (:mod:`quantainer.circuits.marks`), not times.
+    """
     device = Device.of(target)
     routing = _Routing(program)
     width = max(device.facts.qubits, device.facts.clifford_qubits or 0)
@@ -128,9 +142,9 @@ def compile_program(
     if size > width or pinned:
         program, kept = _without_idle(program)
     places = _pinned_layout(pinned, kept, device) if pinned else None
-    manager = _manager(target, device, level, seed, places)
+    manager = _manager(target, device, level, seed, places, marks=marks)
     try:
-        with _no_collection():
+        with no_collection():
             found = manager.run(program, callback=routing)
     except TranspilerError as error:
         reason = str(error.message).splitlines()[0]
@@ -167,13 +181,19 @@ def _pinned_layout(pinned: frozenset[int], kept: list[int], device: Device) -> t
 
 
 def _manager(
-    target: TargetFacts, device: Device, level: int, seed: int, places: tuple[int, ...] | None
+    target: TargetFacts,
+    device: Device,
+    level: int,
+    seed: int,
+    places: tuple[int, ...] | None,
+    *,
+    marks: bool,
 ) -> Any:
     """Return the pass manager of a target, which takes long to make, from those kept."""
-    key = (digest_of(target), level, seed, places)
+    key = (digest_of(target), level, seed, places, marks)
     manager = _managers.get(key)
     if manager is None:
-        manager = pipeline(device.facts, level, seed, places)
+        manager = pipeline(device.facts, level, seed, places, marks=marks)
         _managers[key] = manager
         while len(_managers) > _MANAGERS_KEPT:
             _managers.popitem(last=False)
@@ -200,8 +220,8 @@ class _Routing:
 
 
 @contextmanager
-def _no_collection() -> Iterator[None]:
-    """Keep the garbage collector away: passes make many objects, none of them in circles."""
+def no_collection() -> Iterator[None]:
+    """Keep the garbage collector away: compiling makes many objects, none in circles."""
     was_on = gc.isenabled()
     gc.disable()
     try:

@@ -56,7 +56,12 @@ _WIDE_GATES = frozenset(
 
 
 def pipeline(
-    facts: TargetFacts, level: int, seed: int, places: tuple[int, ...] | None = None
+    facts: TargetFacts,
+    level: int,
+    seed: int,
+    places: tuple[int, ...] | None = None,
+    *,
+    marks: bool = False,
 ) -> Any:
     """Return the pass manager of a target at a level. Making it takes long: keep it.
 
@@ -65,6 +70,7 @@ def pipeline(
         level: 0 to 3.
         seed: For layout and routing.
         places: Where each qubit is to begin, if that is not to be chosen.
+        marks: Delays are marks (:mod:`quantainer.circuits.marks`), not times.
     """
     target = target_of(asdict(facts))
     passes = generate_preset_pass_manager(
@@ -75,6 +81,8 @@ def pipeline(
     )
     if passes.routing is not None:
         passes.routing = _shortened(passes.routing, knows_errors=_knows_errors(facts))
+    if marks:
+        passes.scheduling = None  # it would only give delays another unit, in Python
     if level in _LONG_SEARCH and passes.layout is not None:
         passes.layout = _with_search(passes.layout, target, level, seed)
     singles = [name for name in facts.basis_gates if _is_single(target, name)]

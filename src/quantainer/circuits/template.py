@@ -18,12 +18,13 @@ from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 
 from quantainer.circuits.columnar import build
-from quantainer.circuits.compile import compile_program
+from quantainer.circuits.compile import Compiled, compile_program, no_collection
+from quantainer.circuits.marks import Terms, collected, fits_marks, marked
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.structure import Symbols
 from quantainer.core.target import TargetFacts
 from quantainer_client.columnar import Columns, decode
-from quantainer_client.qiskit.encode import encode
+from quantainer_client.qiskit.encode import encode_columns
 
 __all__ = ["Template", "lifted_slots", "make_template"]
 
@@ -169,32 +170,79 @@ def make_template(
         seed: For layout and routing.
         fixed: Which angles are numbers of the structure, and stay what they are.
     """
-    program = build(_symbolic(columns, fixed), "", ReadOptions()).program
-    compiled = compile_program(program, target, level, seed)
-    merged = _merge_rotations(compiled.program)
-    data, kind = encode(merged)
-    if kind != "columnar":
+    with no_collection():
+        made = _by_marks(columns, target, level, seed, fixed)
+        return made or _by_expressions(columns, target, level, seed, fixed)
+
+
+def _by_marks(
+    columns: Columns,
+    target: TargetFacts,
+    level: int,
+    seed: int,
+    fixed: NDArray[np.bool_] | None,
+) -> Template | None:
+    if not fits_marks(target, level):
         return None
-    found = decode(data)
-    base = np.array(found.params, dtype=np.float64)
+    source = marked(columns, _free(columns, fixed), level)
+    if source is None:
+        return None
+    compiled = compile_program(source.program, target, level, seed, marks=True)
+    made = collected(compiled.program, source.runs, level)
+    return None if made is None else _template(*made, len(columns.params), compiled)
+
+
+def _by_expressions(
+    columns: Columns,
+    target: TargetFacts,
+    level: int,
+    seed: int,
+    fixed: NDArray[np.bool_] | None,
+) -> Template | None:
+    compiled = compile_program(
+        build(_symbolic(columns, fixed), "", ReadOptions()).program, target, level, seed
+    )
+    found = encode_columns(_merge_rotations(compiled.program))
+    if found is None:
+        return None
+    terms = []
+    for slot, named, constant in found.symbols:
+        found.params[slot] = constant
+        weights = [(int(name.removeprefix(_PREFIX)), weight) for name, weight in named]
+        terms.append((slot, tuple(weights)))
+    return _template(found, terms, len(columns.params), compiled)
+
+
+def _template(columns: Columns, terms: Terms, sources: int, compiled: Compiled) -> Template:
+    """Return the template of compiled columns and the terms of each slot that is free."""
     first: list[tuple[int, int, float]] = []
     more: list[tuple[int, int, float]] = []
-    for slot, terms, constant in found.symbols:
-        base[slot] = constant
-        rows = [(slot, int(name.removeprefix(_PREFIX)), weight) for name, weight in terms]
+    for slot, weights in terms:
+        rows = [(slot, source, weight) for source, weight in weights]
         first += rows[:1]
         more += rows[1:]
+    columns.symbols = []
     return Template(
-        columns=found,
-        base=base,
+        columns=columns,
+        base=np.array(columns.params, dtype=np.float64),
         first=_columns_of(first),
         more=_columns_of(more),
-        sources=len(columns.params),
+        sources=sources,
         initial_layout=compiled.initial_layout,
         final_layout=compiled.final_layout,
         swaps=compiled.swaps,
-        level=level,
+        level=compiled.level,
     )
+
+
+def _free(columns: Columns, fixed: NDArray[np.bool_] | None) -> list[bool]:
+    """Return which angles are free; the elements of matrices never are."""
+    free = np.zeros(len(columns.params), dtype=bool)
+    free[lifted_slots(columns)] = True
+    if fixed is not None:
+        free &= ~fixed
+    found: list[bool] = free.tolist()
+    return found
 
 
 def _columns_of(

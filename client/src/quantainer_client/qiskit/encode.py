@@ -27,7 +27,7 @@ if TYPE_CHECKING:
 
     from qiskit import QuantumCircuit
 
-__all__ = ["encode", "pub_of"]
+__all__ = ["encode", "encode_columns", "pub_of"]
 
 _MAX_UNITARY_QUBITS = 6
 _OLDEST_QPY = max(13, qpy.QPY_COMPATIBILITY_VERSION)
@@ -49,7 +49,7 @@ def encode(circuit: QuantumCircuit) -> Tuple[bytes, str]:
     gates with definitions, parameters that are not affine, run-time variables) becomes QPY, in the
     oldest version that can hold it, so that older hosts can read it.
     """
-    columns = _columns(circuit)
+    columns = encode_columns(circuit)
     if columns is not None:
         return columns.encode(), "columnar"
     return _qpy(circuit), "qpy"
@@ -65,7 +65,7 @@ def _qpy(circuit: QuantumCircuit) -> bytes:
     return file.getvalue()
 
 
-def _columns(circuit: QuantumCircuit) -> Optional[Columns]:
+def encode_columns(circuit: QuantumCircuit) -> Optional[Columns]:
     """Return the columns of a circuit, or None if it is not flat."""
     phase = circuit.global_phase
     if isinstance(phase, ParameterExpression) or _has_variables(circuit):
