@@ -22,9 +22,16 @@ from quantainer.core.target import TargetFacts
 from quantainer_client.circuit import Circuit as Flat
 from quantainer_client.circuit import Symbol
 from quantainer_client.errors import QuantainerError
-from quantainer_client.qiskit.encode import encode
+from quantainer_client.qiskit.encode import encode, encode_columns
 
 LINE = device(4, LINE4)
+
+
+def encode_named(program: QuantumCircuit) -> bytes:
+    columns = encode_columns(program)
+    assert columns is not None
+    columns.name = program.name
+    return columns.encode()
 
 
 def _compile(
@@ -218,6 +225,24 @@ def test_the_shelf_is_bounded(tmp_path: Path) -> None:
         for angle in (0.1, 0.2):
             _compile(cache, _rotations(*[angle] * size))
     assert sum(path.stat().st_size for path in tmp_path.iterdir()) <= 12_000
+
+
+@pytest.mark.parametrize("steady", [False, True])
+@pytest.mark.parametrize("gate", ["rx", "h"])
+def test_a_name_is_no_part_of_a_circuit(steady: bool, gate: str) -> None:
+    def named(name: str) -> bytes:
+        program = QuantumCircuit(2, name=name)
+        getattr(program, gate)(*([0.3] if gate == "rx" else []), 0)
+        program.cx(0, 1)
+        return encode_named(program)
+
+    cache = CompileCache(steady=steady)
+    found = [_compile(cache, named(name)) for name in ("mine", "another one, longer", "", 'q"ö')]
+    assert [compiled.cache for compiled in found[:3]] == ["miss", "hit", "hit"]
+    assert not {compiled.program.name for compiled in found} & {"mine", "another one, longer"}
+    expected = Operator(read(named("mine")).program).data
+    for compiled in found:
+        assert same_up_to_phase(unitary_of(compiled, 2), expected)
 
 
 # --- Steady ---------------------------------------------------------------------------------------

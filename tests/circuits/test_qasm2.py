@@ -347,6 +347,20 @@ ccx q[0],q[1],q[0];
         read(wrong, "f", options=ReadOptions(keep_faults=True))
 
 
+def test_comments_hold_neither_operators_nor_brackets() -> None:
+    """Files end in logs of the tools that made them, or begin with licences in boxes."""
+    head = 'OPENQASM 2.0;\ninclude "qelib1.inc"; // a -- b\nqreg q[1];\nx q[0];\n'
+    for comment in ("// a // b -- (x) ------- \n" * 2000, "// (((\n" * 500, "// q[99999999999]\n"):
+        assert len(read((head + comment).encode()).program.data) == 1
+        assert len(read((comment + head).encode()).program.data) == 1
+
+
+def test_operators_of_one_statement_are_limited() -> None:
+    text = 'OPENQASM 2.0;\ninclude "qelib1.inc";\nqreg q[1];\n// -\nrx(0' + "+1" * 3000 + ") q[0];"
+    with pytest.raises(QuantainerError, match=r"^f:5: .*3001 operators"):
+        read(text.encode(), "f")
+
+
 @pytest.mark.timeout(60)
 def test_faults_are_found_in_linear_time() -> None:
     head = 'OPENQASM 2.0; include "qelib1.inc"; qreg q[3];\ncx q[0],q[0];\n'

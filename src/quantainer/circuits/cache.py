@@ -23,6 +23,7 @@ import numpy as np
 from quantainer.circuits.columnar import build
 from quantainer.circuits.compile import DEFAULT_SEED, Compiled, check_for, compile_program, pins
 from quantainer.circuits.exact import Exact
+from quantainer.circuits.marks import Collected
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.shelf import Shelf
 from quantainer.circuits.structure import Place, angles_of, special, structure_of
@@ -148,11 +149,11 @@ class CompileCache:
             return _instance(entry.template, angles, place, self._state(key, entry, job))
         check_for(job.circuit, job.facts, job.target, job.level)
         if self._wants_template(entry, place, angles, fixed, job.level):
-            template = make_template(decode(data), job.target, job.level, job.seed, fixed)
+            template, made = make_template(decode(data), job.target, job.level, job.seed, fixed)
             self._keep_template(key, entry or _Entry(), template, job)
             if template is not None:
                 self.statistics.misses += 1
-                return _instance(template, angles, place, "miss")
+                return _instance(template, angles, place, "miss", made)
         return self._exact(key, angles.tobytes(), job)
 
     def find(
@@ -265,6 +266,7 @@ class CompileCache:
             return replace(found, cache=self._state(key, entry, job))
         check_for(job.circuit, job.facts, job.target, job.level)
         compiled = compile_program(job.circuit.program, job.target, key[2], key[3])
+        compiled.program.name = ""  # others may find it, who call theirs something else
         self.statistics.misses += 1
         size = _ENTRY_BYTES + _OPERATION_BYTES * len(compiled.program.data)
         exact = {**entry.exact, _short(angles): compiled}
@@ -332,12 +334,20 @@ def _short(angles: bytes) -> bytes:
 
 
 def _instance(
-    template: Template, angles: NDArray[np.float64], place: Place, cache: Literal["hit", "miss"]
+    template: Template,
+    angles: NDArray[np.float64],
+    place: Place,
+    cache: Literal["hit", "miss"],
+    made: Collected | None = None,
 ) -> Compiled:
     """Return a template with its angles: numbers, and expressions where the source has them."""
     compiled = template.angles(angles)
+    if made is not None and place.symbols is None:
+        program = partial(made.filled, compiled)
+    else:
+        program = partial(_program, template, compiled, place)
     return Compiled(
-        partial(_program, template, compiled, place),
+        program,
         template.initial_layout,
         template.final_layout,
         template.swaps,

@@ -18,8 +18,11 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
+from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit.circuit import Delay, Parameter
+from qiskit._accelerate.circuit import CircuitInstruction
+from qiskit.circuit import Delay, Parameter, Qubit
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import generate_preset_pass_manager
 
@@ -30,10 +33,11 @@ from quantainer.core.target import TargetFacts
 from quantainer_client.columns import GATES, Columns
 from quantainer_client.qiskit.encode import encode_columns
 
-__all__ = ["Marked", "Terms", "collected", "fits_marks", "marked"]
+__all__ = ["Collected", "Marked", "Terms", "collected", "fits_marks", "marked"]
 
 _LEVELS = (0, 1)
 _TURN = 2 * math.pi
+_TURNING = {name for name, gate in STANDARD_GATES.items() if gate.num_params}
 _NOTHING: Affine = (0.0, ())
 _SX: Run = [_NOTHING] * 2
 _X: Run = [_NOTHING] * 3
@@ -42,6 +46,41 @@ _PLAIN = {name for name, (_, params) in GATES.items() if not params} | {"reset",
 _Gate = tuple[str, tuple[Affine, ...]]
 _Step = tuple[str, tuple[int, ...], tuple[Affine, ...]]
 Terms = list[tuple[int, tuple[tuple[int, float], ...]]]
+
+
+@dataclass(frozen=True, slots=True)
+class Collected:
+    """A compiled circuit without its angles.
+
+    Attributes:
+        columns: All of it but the free terms.
+        terms: Slot and terms of each angle that is free.
+        program: Its wires.
+        operations: Of the program; wherever an angle belongs the qubit that is turned.
+    """
+
+    columns: Columns
+    terms: Terms
+    program: QuantumCircuit
+    operations: list[Any]
+
+    def filled(self, angles: NDArray[np.float64]) -> QuantumCircuit:
+        """Return the program with its angles: what its columns would become, in less time."""
+        values = iter(angles.tolist())
+        turn, kept = STANDARD_GATES["rz"], self.operations
+        operations = [
+            CircuitInstruction.from_standard(turn, (step,), (next(values),))
+            if type(step) is Qubit
+            else step
+            for step in kept
+        ]
+        program = QuantumCircuit(global_phase=self.program.global_phase)
+        program.add_bits(self.program.qubits)
+        program.add_bits(self.program.clbits)
+        for register in self.program.cregs:
+            program.add_register(register)
+        program._data.extend(operations)
+        return program
 
 
 @dataclass(frozen=True, slots=True)
@@ -58,10 +97,8 @@ def fits_marks(target: TargetFacts, level: int) -> bool:
     Higher levels move rotations through other gates; and where other gates have angles of their
     own, one of those may be the shorter way.
     """
-    standard = get_standard_gate_name_mapping()
     gates = set(target.basis_gates)
-    turning = {name for name in gates if name in standard and standard[name].params}
-    return level in _LEVELS and {"sx", "x"} <= gates and turning - {"delay"} == {"rz"}
+    return level in _LEVELS and {"sx", "x", "rz"} <= gates and gates & _TURNING == {"rz"}
 
 
 def marked(columns: Columns, free: Sequence[bool], level: int) -> Marked | None:
@@ -183,23 +220,20 @@ def _is_free(angles: tuple[Affine, ...]) -> bool:
 def _run_of(gates: list[_Gate]) -> Run:
     run = [_NOTHING]
     for name, angles in gates:
-        first, *others = _turns(name)
-        run[-1] = added(run[-1], _composed(first, angles))
-        for other in others:
-            run.append(_composed(other, angles))
+        turns = [_composed(turn, angles) if turn[1] else turn for turn in _turns(name)]
+        turns[0] = added(run.pop(), turns[0])
+        run += turns
     return run
 
 
 def _composed(outer: Affine, inner: tuple[Affine, ...]) -> Affine:
     """Return an angle in terms of a gate's angles, in terms of the source's."""
     constant, found = outer
-    if not found:
-        return outer
-    if not constant and len(found) == 1 and found[0][1] == 1.0:
-        return inner[found[0][0]]
     if len(found) == 1:
         place, weight = found[0]
         base, rest = inner[place]
+        if weight == 1.0:
+            return constant + base, rest
         return constant + weight * base, tuple([(slot, weight * c) for slot, c in rest])
     terms: dict[int, float] = {}
     for place, weight in found:
@@ -249,8 +283,8 @@ def _steps(name: str) -> tuple[_Step, ...]:
     return tuple(steps)
 
 
-def collected(program: QuantumCircuit, runs: list[Run], level: int) -> tuple[Columns, Terms] | None:
-    """Return a compiled program's columns, and the terms of each slot whose angle is free.
+def collected(program: QuantumCircuit, runs: list[Run], level: int) -> Collected | None:
+    """Return a compiled program with the runs put back.
 
     ``None`` if it has operations beyond those of the columnar form.
 
@@ -266,7 +300,7 @@ def collected(program: QuantumCircuit, runs: list[Run], level: int) -> tuple[Col
     columns.registers = [
         (register.name, [clbit_at[bit] for bit in register]) for register in program.cregs
     ]
-    writer = _Writer(columns, tidy=level > 0)
+    writer = _Writer(columns, program.qubits, tidy=level > 0)
     waiting = writer.waiting
     known: dict[Any, tuple[tuple[int, ...], bool]] = {}
     for instruction in program._data:
@@ -284,14 +318,16 @@ def collected(program: QuantumCircuit, runs: list[Run], level: int) -> tuple[Col
                 writer.release(wire)
         if name in _PLAIN:
             writer.append(name, wires)
+            writer.operations.append(instruction)
         elif name == "measure":
+            writer.operations.append(instruction)
             writer.append(name, wires, (clbit_at[instruction.clbits[0]],))
         else:
             return None
     for wire in sorted(waiting):
         writer.release(wire)
     writer.finish()
-    return columns, writer.terms
+    return Collected(columns, writer.terms, program, writer.operations)
 
 
 def _run(instruction: Any, name: str, runs: list[Run]) -> Run:
@@ -305,10 +341,13 @@ def _run(instruction: Any, name: str, runs: list[Run]) -> Run:
 class _Writer:
     """Writes columns; runs wait for what follows them on their qubit."""
 
-    def __init__(self, columns: Columns, *, tidy: bool) -> None:
+    def __init__(self, columns: Columns, qubits: list[Qubit], *, tidy: bool) -> None:
         self.tidy = tidy
         self.waiting: dict[int, Run] = {}
         self.terms: Terms = []
+        self.operations: list[Any] = []
+        self._qubits = qubits
+        self._shared: dict[tuple[str, int], Any] = {}
         self._columns = columns
         self._known: dict[tuple[str, int], int] = {}
         self._kinds: list[int] = []
@@ -329,11 +368,21 @@ class _Writer:
         for gate in written(tidied(run) if self.tidy else run, tidy=self.tidy):
             if isinstance(gate, str):
                 self.append(gate, at)
+                self.operations.append(self._shared_gate(gate, wire))
                 continue
+            self.operations.append(self._qubits[wire])
             self.append("rz", at, params=1)
             if gate[1]:
                 self.terms.append((len(self._params), gate[1]))
             self._params.append(gate[0])
+
+    def _shared_gate(self, name: str, wire: int) -> Any:
+        found = self._shared.get((name, wire))
+        if found is None:
+            at = (self._qubits[wire],)
+            found = CircuitInstruction.from_standard(STANDARD_GATES[name], at, ())
+            self._shared[name, wire] = found
+        return found
 
     def append(
         self, name: str, wires: tuple[int, ...], bits: tuple[int, ...] = (), params: int = 0

@@ -8,6 +8,7 @@ structure was decoded and checked before; until then nothing here looks inside.
 from __future__ import annotations
 
 import json
+import re
 import struct
 from collections import OrderedDict
 from dataclasses import dataclass
@@ -24,6 +25,8 @@ __all__ = ["Place", "Symbols", "angles_of", "special", "structure_of"]
 _FIXED = struct.Struct("<4sB3xI")
 _KEPT = 4096
 _EIGHTH = 1e-9
+_NAME = re.compile(rb',"name":"[ !#-\[\]-~]*"\}\Z')
+"""A plain name where encoders write it, last. Any other stays part of the structure."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -68,10 +71,22 @@ class Symbols:
 
 @dataclass(frozen=True, slots=True)
 class Place:
-    """Where the angles lie, and what the header says of them."""
+    """Where the angles lie, and what the header says of them.
 
+    Attributes:
+        arrays: Where the header ends and the operations begin.
+        start: Where the angles begin.
+        end: Where they end.
+        named: Where the header says the circuit's name, which is none of its structure, and ends.
+        liftable: Whether the numbers are angles.
+        feedback: Whether operations have conditions.
+        symbols: Angles that are affine in free parameters.
+    """
+
+    arrays: int
     start: int
     end: int
+    named: int
     liftable: bool
     feedback: bool
     symbols: Symbols | None
@@ -91,7 +106,7 @@ def structure_of(data: bytes) -> tuple[bytes, Place]:
         header = bytes(data[_FIXED.size : _FIXED.size + length])
         place = _places.get(header)
         if place is None:
-            place = _places[header] = _place(json.loads(header), _FIXED.size + length)
+            place = _places[header] = _place(header)
             while len(_places) > _KEPT:
                 _places.popitem(last=False)
     except (struct.error, ValueError, KeyError, TypeError, AttributeError):
@@ -99,11 +114,15 @@ def structure_of(data: bytes) -> tuple[bytes, Place]:
             "invalid_circuit", "The columnar circuit cannot be read: its header is broken."
         ) from None
     digest = blake2b(digest_size=16)
+    view = memoryview(data)
+    digest.update(view[: _FIXED.size - 4])  # all but the header's length
+    digest.update(view[_FIXED.size : place.named])
+    digest.update(bytes(view[_FIXED.size + length : place.arrays]).strip(b"\0"))
     if place.liftable:
-        digest.update(memoryview(data)[: place.start])
-        digest.update(memoryview(data)[place.end :])
+        digest.update(view[place.arrays : place.start])
+        digest.update(view[place.end :])
     else:
-        digest.update(data)
+        digest.update(view[place.arrays :])
     return digest.digest(), place
 
 
@@ -136,14 +155,19 @@ def special(angles: NDArray[np.float64], place: Place) -> NDArray[np.bool_]:
     return found
 
 
-def _place(header: dict[str, Any], end: int) -> Place:
+def _place(text: bytes) -> Place:
+    header: dict[str, Any] = json.loads(text)
+    end = _FIXED.size + len(text)
+    name = _NAME.search(text)
     ops, operands, params = header["ops"], header["operands"], header["params"]
-    start = _padded(_padded(_padded(end) + 2 * ops) + 4 * operands)
+    arrays = _padded(end)
+    start = _padded(_padded(arrays + 2 * ops) + 4 * operands)
     # The elements of a matrix are no angles: then all numbers count as structure.
     liftable = all(entry[0] != "unitary" for entry in header["gates"])
     feedback = bool(header.get("conditions"))
     symbols = _symbols(header.get("symbols") or [])
-    return Place(start, start + 8 * params, liftable, feedback, symbols)
+    named = end if name is None else _FIXED.size + name.start()
+    return Place(arrays, start, start + 8 * params, named, liftable, feedback, symbols)
 
 
 def _symbols(entries: list[Any]) -> Symbols | None:

@@ -19,7 +19,7 @@ from qiskit import QuantumCircuit
 
 from quantainer.circuits.columnar import build
 from quantainer.circuits.compile import Compiled, compile_program, no_collection
-from quantainer.circuits.marks import Terms, collected, fits_marks, marked
+from quantainer.circuits.marks import Collected, Terms, collected, fits_marks, marked
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.structure import Symbols
 from quantainer.core.target import TargetFacts
@@ -158,10 +158,11 @@ def make_template(
     level: int,
     seed: int,
     fixed: NDArray[np.bool_] | None = None,
-) -> Template | None:
-    """Compile a structure for any angles; ``None`` if the result cannot be a template.
+) -> tuple[Template | None, Collected | None]:
+    """Compile a structure for any angles; the template is ``None`` if the result cannot be one.
 
-    That is so where the compiled circuit has feedback, or an angle that is not affine.
+    That is so where the compiled circuit has feedback, or an angle that is not affine. What the
+    template was made of comes too where it is there: the first circuit is sooner made of that.
 
     Args:
         columns: The circuit.
@@ -171,8 +172,8 @@ def make_template(
         fixed: Which angles are numbers of the structure, and stay what they are.
     """
     with no_collection():
-        made = _by_marks(columns, target, level, seed, fixed)
-        return made or _by_expressions(columns, target, level, seed, fixed)
+        found = _by_marks(columns, target, level, seed, fixed)
+        return found or (_by_expressions(columns, target, level, seed, fixed), None)
 
 
 def _by_marks(
@@ -181,7 +182,7 @@ def _by_marks(
     level: int,
     seed: int,
     fixed: NDArray[np.bool_] | None,
-) -> Template | None:
+) -> tuple[Template, Collected] | None:
     if not fits_marks(target, level):
         return None
     source = marked(columns, _free(columns, fixed), level)
@@ -189,7 +190,9 @@ def _by_marks(
         return None
     compiled = compile_program(source.program, target, level, seed, marks=True)
     made = collected(compiled.program, source.runs, level)
-    return None if made is None else _template(*made, len(columns.params), compiled)
+    if made is None:
+        return None
+    return _template(made.columns, made.terms, len(columns.params), compiled), made
 
 
 def _by_expressions(

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+import re
+
 import numpy as np
 from numpy.typing import NDArray
 
 from quantainer.circuits.refusal import invalid, over_limit, position
 
-__all__ = ["check_nesting", "decode"]
+__all__ = ["check_nesting", "check_operators", "decode", "without_comments"]
+
+_COMMENT = re.compile(r'"[^"\n]*"|//[^\n]*')
 
 _OPEN, _CLOSE = b"([{", b")]}"
 _OPERATORS = b"+-*/^~!(<>=&|"
@@ -35,7 +39,7 @@ def decode(data: bytes, name: str) -> str:
 def check_nesting(text: str, name: str, max_nesting: int) -> None:
     """Refuse text that would overflow the stack of a recursive parser, by one linear scan.
 
-    Brackets in comments count too; that only matters to comments that nest hundreds deep.
+    Brackets in comments count too, unless they were blanked (:func:`without_comments`).
 
     Raises:
         QuantainerError: ``too_large`` with the line where the limit is passed.
@@ -49,6 +53,15 @@ def check_nesting(text: str, name: str, max_nesting: int) -> None:
         raise over_limit(
             name, "nested brackets", "max_nesting", limit=max_nesting, needed=deepest, line=line
         )
+
+
+def check_operators(text: str, name: str) -> None:
+    """Refuse statements that would overflow the stack of a recursive parser, by one linear scan.
+
+    Raises:
+        QuantainerError: ``too_large`` with the line where the limit is passed.
+    """
+    codes = np.frombuffer(text.encode("utf-8"), dtype=np.uint8)
     # Operators since the last end of a statement.
     total = np.cumsum(_count(codes, _OPERATORS), dtype=np.int64)
     base = np.maximum.accumulate(np.where(_count(codes, _ENDS), total, 0))
@@ -62,6 +75,17 @@ def check_nesting(text: str, name: str, max_nesting: int) -> None:
             hint="Write intermediate results to constants or simplify the expression.",
             code="too_large",
         )
+
+
+def without_comments(text: str) -> str:
+    """Return the text with blanks for what follows ``//``; every position stays what it was."""
+    if "//" not in text:
+        return text
+    return _COMMENT.sub(_blanked, text)
+
+
+def _blanked(found: re.Match[str]) -> str:
+    return found[0] if found[0][0] == '"' else " " * len(found[0])
 
 
 def _count(codes: NDArray[np.uint8], characters: bytes) -> NDArray[np.bool_]:

@@ -37,5 +37,5 @@ def without_idle(
         made.add_uninitialized_var(variable)
     for instruction in circuit.data:
         if instruction.name not in dropped and active.issuperset(instruction.qubits):
-            made.append(instruction)
+            made._append(instruction)  # it was checked when it was appended first
     return made, kept

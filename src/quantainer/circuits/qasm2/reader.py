@@ -14,7 +14,7 @@ from quantainer.circuits.qasm2.program import Program
 from quantainer.circuits.qasm2.source import Source
 from quantainer.circuits.qasm2.statement import StatementError
 from quantainer.circuits.refusal import invalid, position
-from quantainer.circuits.text import check_nesting, decode
+from quantainer.circuits.text import check_nesting, check_operators, decode, without_comments
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["read"]
@@ -34,8 +34,10 @@ def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
             limit; ``unsupported_circuit`` for a gate without a definition.
     """
     text = decode(data, name)
-    check_nesting(text, name, options.max_nesting)
-    huge = _HUGE.search(text)
+    plain = without_comments(text)
+    check_nesting(plain, name, options.max_nesting)
+    check_operators(plain, name)
+    huge = _HUGE.search(plain)
     if huge:
         line, column = position(text, huge.start())
         raise invalid(name, "a register cannot be that large", line=line, column=column)
