@@ -41,6 +41,7 @@ _TURNING = {name for name, gate in STANDARD_GATES.items() if gate.num_params}
 _NOTHING: Affine = (0.0, ())
 _SX: Run = [_NOTHING] * 2
 _X: Run = [_NOTHING] * 3
+_JOINS = -1
 _PLAIN = {name for name, (_, params) in GATES.items() if not params} | {"reset", "barrier"}
 
 _Gate = tuple[str, tuple[Affine, ...]]
@@ -302,28 +303,32 @@ def collected(program: QuantumCircuit, runs: list[Run], level: int) -> Collected
     ]
     writer = _Writer(columns, program.qubits, tidy=level > 0)
     waiting = writer.waiting
-    known: dict[Any, tuple[tuple[int, ...], bool]] = {}
+    known: dict[Any, tuple[tuple[int, ...], int]] = {}
+    kinds, operands, operations = writer.kinds, writer.operands, writer.operations
     for instruction in program._data:
         name, qubits = instruction.name, instruction.qubits
         found = known.get((name, qubits))
         if found is None:
             wires = tuple([qubit_at[bit] for bit in qubits])
-            found = known[name, qubits] = (wires, writer.joins(name))
-        wires, joins = found
-        if joins:
+            kind = _JOINS
+            if not writer.joins(name):
+                if name not in _PLAIN and name != "measure":
+                    return None
+                kind = writer.kind(name, len(wires), len(instruction.clbits))
+            known[name, qubits] = wires, kind
+        else:
+            wires, kind = found
+        if kind == _JOINS:
             writer.wait(wires[0], _run(instruction, name, runs))
             continue
         for wire in wires:
             if wire in waiting:
                 writer.release(wire)
-        if name in _PLAIN:
-            writer.append(name, wires)
-            writer.operations.append(instruction)
-        elif name == "measure":
-            writer.operations.append(instruction)
-            writer.append(name, wires, (clbit_at[instruction.clbits[0]],))
-        else:
-            return None
+        kinds.append(kind)
+        operands += wires
+        operations.append(instruction)
+        if name == "measure":
+            operands.append(clbit_at[instruction.clbits[0]])
     for wire in sorted(waiting):
         writer.release(wire)
     writer.finish()
@@ -350,8 +355,8 @@ class _Writer:
         self._shared: dict[tuple[str, int], Any] = {}
         self._columns = columns
         self._known: dict[tuple[str, int], int] = {}
-        self._kinds: list[int] = []
-        self._operands: list[int] = []
+        self.kinds: list[int] = []
+        self.operands: list[int] = []
         self._params: list[float] = []
 
     def joins(self, name: str) -> bool:
@@ -364,17 +369,17 @@ class _Writer:
 
     def release(self, wire: int) -> None:
         run = self.waiting.pop(wire)
-        at = (wire,)
         for gate in written(tidied(run) if self.tidy else run, tidy=self.tidy):
             if isinstance(gate, str):
-                self.append(gate, at)
+                self.kinds.append(self.kind(gate, 1))
                 self.operations.append(self._shared_gate(gate, wire))
-                continue
-            self.operations.append(self._qubits[wire])
-            self.append("rz", at, params=1)
-            if gate[1]:
-                self.terms.append((len(self._params), gate[1]))
-            self._params.append(gate[0])
+            else:
+                self.kinds.append(self.kind("rz", 1, params=1))
+                self.operations.append(self._qubits[wire])
+                if gate[1]:
+                    self.terms.append((len(self._params), gate[1]))
+                self._params.append(gate[0])
+            self.operands.append(wire)
 
     def _shared_gate(self, name: str, wire: int) -> Any:
         found = self._shared.get((name, wire))
@@ -384,19 +389,14 @@ class _Writer:
             self._shared[name, wire] = found
         return found
 
-    def append(
-        self, name: str, wires: tuple[int, ...], bits: tuple[int, ...] = (), params: int = 0
-    ) -> None:
-        key = (name, len(wires))
-        kind = self._known.get(key)
+    def kind(self, name: str, qubits: int, clbits: int = 0, params: int = 0) -> int:
+        kind = self._known.get((name, qubits))
         if kind is None:
-            kind = self._known[key] = self._columns.kind(name, len(wires), len(bits), params)
-        self._kinds.append(kind)
-        self._operands += wires
-        if bits:
-            self._operands += bits
+            kind = self._columns.kind(name, qubits, clbits, params)
+            self._known[name, qubits] = kind
+        return kind
 
     def finish(self) -> None:
-        self._columns.kinds = array("H", self._kinds)
-        self._columns.operands = array("I", self._operands)
+        self._columns.kinds = array("H", self.kinds)
+        self._columns.operands = array("I", self.operands)
         self._columns.params = array("d", self._params)

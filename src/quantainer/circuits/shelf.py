@@ -22,6 +22,7 @@ __all__ = ["Shelf"]
 _SUFFIX = ".template"
 _UNUSED = ".unused"
 _SUM_BYTES = 16
+_LOOKS = 16
 _VERSIONS = (version("quantainer"), version("qiskit"))
 """What was compiled by others may differ, and one seed gives one outcome."""
 
@@ -33,6 +34,8 @@ class Shelf:
         with suppress(OSError):  # then nothing is shared
             directory.mkdir(mode=0o700, parents=True, exist_ok=True)
         self._directory, self._max_bytes = directory, max_bytes
+        self._looked = False
+        self._held = self._written = 0
 
     def read(
         self, structure: bytes, target: str, options: tuple[int, ...]
@@ -72,7 +75,9 @@ class Shelf:
             if not used:
                 path.with_suffix(_UNUSED).touch(mode=0o600)
             Path(temporary).replace(path)
-            self._make_room()
+            self._written += _SUM_BYTES + len(data)
+            if self._may_be_full():
+                self._make_room()
 
     def take(self, structure: bytes, target: str, options: tuple[int, ...]) -> bool:
         """Tell whether nobody used it before; from now on somebody has."""
@@ -91,6 +96,17 @@ class Shelf:
         rest = blake2b(structure + repr((options, _VERSIONS)).encode(), digest_size=16).hexdigest()
         return self._directory / f"{target}-{rest}{_SUFFIX}"
 
+    def _may_be_full(self) -> bool:
+        """Tell whether to look: looking at every file each time would cost more than compiling.
+
+        Others write too, so it is looked at again after a share of the bound in any case.
+        """
+        return (
+            not self._looked
+            or self._held + self._written > self._max_bytes
+            or self._written > self._max_bytes // _LOOKS
+        )
+
     def _make_room(self) -> None:
         files = []
         for path in self._directory.iterdir():
@@ -100,10 +116,11 @@ class Shelf:
         total = sum(size for _, size, _ in files)
         for _, size, path in sorted(files):
             if total <= self._max_bytes:
-                return
+                break
             path.unlink(missing_ok=True)
             path.with_suffix(_UNUSED).unlink(missing_ok=True)
             total -= size
+        self._looked, self._held, self._written = True, total, 0
 
 
 def _sum(data: bytes) -> bytes:

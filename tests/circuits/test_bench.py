@@ -1,0 +1,31 @@
+"""``quantainer bench compile`` measures what it says, under the keys that others read."""
+
+from __future__ import annotations
+
+import json
+
+import pytest
+from typer.testing import CliRunner
+
+from quantainer.cli.bench import app
+
+bench = pytest.importorskip("quantainer_bench.compile")
+
+
+@pytest.mark.timeout(300)
+def test_the_keys_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
+    small = {"LAYERS": 30, "ORDINARY": (20,), "_HITS": 20, "_ORDINARY_ROUNDS": 2}
+    for name, value in small.items():
+        monkeypatch.setattr(bench, name, value)
+    monkeypatch.setattr(bench, "_ROUNDS", dict.fromkeys(bench.WIDTHS, 2))
+    result = CliRunner().invoke(app, ["compile", "--json", "--no-peers"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert report["hit"]["per_s"] > 0
+    assert report["hit"]["p95_us"] > 0
+    assert report["qasm3"]["speedup"] > 0
+    assert set(report["miss"]) == {"4", "10", "20"}
+    for found in (*report["miss"].values(), *(by["20"] for by in report["ordinary"].values())):
+        assert found["ours_per_s"] > 0
+        assert found["qiskit_per_s"] > 0
+        assert found["speedup"]["p50"] > 0
