@@ -5,8 +5,8 @@ structure comes again with other angles it is compiled once more for any angles,
 new angles cost microseconds. At levels 2 and 3, where the point is to use what the angles allow,
 only equal circuits are found again, and circuits with free parameters.
 
-A *steady* cache compiles a structure for any angles when it first comes: twice the work, but what a
-circuit becomes does not depend on others that came before. Jobs with a seed need that.
+A *steady* cache compiles a structure for any angles when it first comes: what a circuit
+becomes does not depend on others that came before. Jobs with a seed need that.
 """
 
 from __future__ import annotations
@@ -20,10 +20,10 @@ from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
+from quantainer.circuits.collected import Collected
 from quantainer.circuits.columnar import build
 from quantainer.circuits.compile import DEFAULT_SEED, Compiled, check_for, compile_program, pins
 from quantainer.circuits.exact import Exact
-from quantainer.circuits.marks import Collected
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.shelf import Shelf
 from quantainer.circuits.structure import Place, angles_of, special, structure_of

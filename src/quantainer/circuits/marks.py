@@ -2,8 +2,8 @@
 
 Expressions are slow to make, to carry, to add and to take apart again. So a run of one-qubit gates
 with a free angle is *marked* first: one delay, whose duration is the number of the run, stands for
-it. No pass moves, joins or looks into a delay. Afterwards the runs are put back, joined with what
-came to lie beside them, and each angle is an affine function of the source's.
+it. No pass moves, joins or looks into a delay. Afterwards the runs are put back
+(:mod:`quantainer.circuits.collected`).
 
 That is no loss for targets whose one-qubit gates are SX, X and rotations about Z: there a compiler
 would write every gate with a free angle like that.
@@ -12,76 +12,31 @@ would write every gate with a free angle like that.
 from __future__ import annotations
 
 import math
-from array import array
 from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from typing import Any
 
-import numpy as np
-from numpy.typing import NDArray
 from qiskit import QuantumCircuit
-from qiskit._accelerate.circuit import CircuitInstruction
-from qiskit.circuit import Delay, Parameter, Qubit
+from qiskit.circuit import Delay, Parameter
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import generate_preset_pass_manager
 
 from quantainer.circuits.builder import STANDARD_GATES, Builder
 from quantainer.circuits.options import ReadOptions
-from quantainer.circuits.runs import Affine, Run, added, joined, tidied, written
+from quantainer.circuits.runs import NOTHING, SX, Affine, Run, X, added, joined
 from quantainer.core.target import TargetFacts
 from quantainer_client.columns import GATES, Columns
 from quantainer_client.qiskit.encode import encode_columns
 
-__all__ = ["Collected", "Marked", "Terms", "collected", "fits_marks", "marked"]
+__all__ = ["Marked", "fits_marks", "marked"]
 
 _LEVELS = (0, 1)
 _TURN = 2 * math.pi
 _TURNING = {name for name, gate in STANDARD_GATES.items() if gate.num_params}
-_NOTHING: Affine = (0.0, ())
-_SX: Run = [_NOTHING] * 2
-_X: Run = [_NOTHING] * 3
-_JOINS = -1
-_PLAIN = {name for name, (_, params) in GATES.items() if not params} | {"reset", "barrier"}
 
 _Gate = tuple[str, tuple[Affine, ...]]
 _Step = tuple[str, tuple[int, ...], tuple[Affine, ...]]
-Terms = list[tuple[int, tuple[tuple[int, float], ...]]]
-
-
-@dataclass(frozen=True, slots=True)
-class Collected:
-    """A compiled circuit without its angles.
-
-    Attributes:
-        columns: All of it but the free terms.
-        terms: Slot and terms of each angle that is free.
-        program: Its wires.
-        operations: Of the program; wherever an angle belongs the qubit that is turned.
-    """
-
-    columns: Columns
-    terms: Terms
-    program: QuantumCircuit
-    operations: list[Any]
-
-    def filled(self, angles: NDArray[np.float64]) -> QuantumCircuit:
-        """Return the program with its angles: what its columns would become, in less time."""
-        values = iter(angles.tolist())
-        turn, kept = STANDARD_GATES["rz"], self.operations
-        operations = [
-            CircuitInstruction.from_standard(turn, (step,), (next(values),))
-            if type(step) is Qubit
-            else step
-            for step in kept
-        ]
-        program = QuantumCircuit(global_phase=self.program.global_phase)
-        program.add_bits(self.program.qubits)
-        program.add_bits(self.program.clbits)
-        for register in self.program.cregs:
-            program.add_register(register)
-        program._data.extend(operations)
-        return program
 
 
 @dataclass(frozen=True, slots=True)
@@ -219,7 +174,7 @@ def _is_free(angles: tuple[Affine, ...]) -> bool:
 
 
 def _run_of(gates: list[_Gate]) -> Run:
-    run = [_NOTHING]
+    run = [NOTHING]
     for name, angles in gates:
         turns = [_composed(turn, angles) if turn[1] else turn for turn in _turns(name)]
         turns[0] = added(run.pop(), turns[0])
@@ -248,9 +203,9 @@ def _composed(outer: Affine, inner: tuple[Affine, ...]) -> Affine:
 @lru_cache(maxsize=len(GATES))
 def _turns(name: str) -> Run:
     """Return a one-qubit gate as one run in its own angles."""
-    run = [_NOTHING]
+    run = [NOTHING]
     for step, _, angles in _steps(name):
-        run = joined(run, [angles[0]] if angles else _SX if step == "sx" else _X)
+        run = joined(run, [angles[0]] if angles else SX if step == "sx" else X)
     return run
 
 
@@ -279,124 +234,6 @@ def _steps(name: str) -> tuple[_Step, ...]:
             constant, terms = symbols.get(slot, (values[0], ()))
             angles = ((math.remainder(constant, _TURN), terms),)
             slot += 1
-        if angles != (_NOTHING,):
+        if angles != (NOTHING,):
             steps.append((step, tuple(wires), angles))
     return tuple(steps)
-
-
-def collected(program: QuantumCircuit, runs: list[Run], level: int) -> Collected | None:
-    """Return a compiled program with the runs put back.
-
-    ``None`` if it has operations beyond those of the columnar form.
-
-    Args:
-        program: What was compiled.
-        runs: What each mark stands for.
-        level: At level 0 no gate is taken away.
-    """
-    columns = Columns(program.num_qubits, program.num_clbits)
-    columns.global_phase = float(program.global_phase)
-    qubit_at = {bit: index for index, bit in enumerate(program.qubits)}
-    clbit_at = {bit: index for index, bit in enumerate(program.clbits)}
-    columns.registers = [
-        (register.name, [clbit_at[bit] for bit in register]) for register in program.cregs
-    ]
-    writer = _Writer(columns, program.qubits, tidy=level > 0)
-    waiting = writer.waiting
-    known: dict[Any, tuple[tuple[int, ...], int]] = {}
-    kinds, operands, operations = writer.kinds, writer.operands, writer.operations
-    for instruction in program._data:
-        name, qubits = instruction.name, instruction.qubits
-        found = known.get((name, qubits))
-        if found is None:
-            wires = tuple([qubit_at[bit] for bit in qubits])
-            kind = _JOINS
-            if not writer.joins(name):
-                if name not in _PLAIN and name != "measure":
-                    return None
-                kind = writer.kind(name, len(wires), len(instruction.clbits))
-            known[name, qubits] = wires, kind
-        else:
-            wires, kind = found
-        if kind == _JOINS:
-            writer.wait(wires[0], _run(instruction, name, runs))
-            continue
-        for wire in wires:
-            if wire in waiting:
-                writer.release(wire)
-        kinds.append(kind)
-        operands += wires
-        operations.append(instruction)
-        if name == "measure":
-            operands.append(clbit_at[instruction.clbits[0]])
-    for wire in sorted(waiting):
-        writer.release(wire)
-    writer.finish()
-    return Collected(columns, writer.terms, program, writer.operations)
-
-
-def _run(instruction: Any, name: str, runs: list[Run]) -> Run:
-    if name == "delay":
-        return runs[int(instruction.params[0])]
-    if name == "rz":
-        return [(instruction.params[0], ())]
-    return _SX if name == "sx" else _X
-
-
-class _Writer:
-    """Writes columns; runs wait for what follows them on their qubit."""
-
-    def __init__(self, columns: Columns, qubits: list[Qubit], *, tidy: bool) -> None:
-        self.tidy = tidy
-        self.waiting: dict[int, Run] = {}
-        self.terms: Terms = []
-        self.operations: list[Any] = []
-        self._qubits = qubits
-        self._shared: dict[tuple[str, int], Any] = {}
-        self._columns = columns
-        self._known: dict[tuple[str, int], int] = {}
-        self.kinds: list[int] = []
-        self.operands: list[int] = []
-        self._params: list[float] = []
-
-    def joins(self, name: str) -> bool:
-        """Tell whether a gate joins a run: at level 0, rotations about Z alone."""
-        return name in ("delay", "rz") or (self.tidy and name in ("sx", "x"))
-
-    def wait(self, wire: int, run: Run) -> None:
-        before = self.waiting.get(wire)
-        self.waiting[wire] = run if before is None else joined(before, run)
-
-    def release(self, wire: int) -> None:
-        run = self.waiting.pop(wire)
-        for gate in written(tidied(run) if self.tidy else run, tidy=self.tidy):
-            if isinstance(gate, str):
-                self.kinds.append(self.kind(gate, 1))
-                self.operations.append(self._shared_gate(gate, wire))
-            else:
-                self.kinds.append(self.kind("rz", 1, params=1))
-                self.operations.append(self._qubits[wire])
-                if gate[1]:
-                    self.terms.append((len(self._params), gate[1]))
-                self._params.append(gate[0])
-            self.operands.append(wire)
-
-    def _shared_gate(self, name: str, wire: int) -> Any:
-        found = self._shared.get((name, wire))
-        if found is None:
-            at = (self._qubits[wire],)
-            found = CircuitInstruction.from_standard(STANDARD_GATES[name], at, ())
-            self._shared[name, wire] = found
-        return found
-
-    def kind(self, name: str, qubits: int, clbits: int = 0, params: int = 0) -> int:
-        kind = self._known.get((name, qubits))
-        if kind is None:
-            kind = self._columns.kind(name, qubits, clbits, params)
-            self._known[name, qubits] = kind
-        return kind
-
-    def finish(self) -> None:
-        self._columns.kinds = array("H", self.kinds)
-        self._columns.operands = array("I", self.operands)
-        self._columns.params = array("d", self._params)

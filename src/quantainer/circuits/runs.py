@@ -9,12 +9,16 @@ from __future__ import annotations
 import cmath
 import math
 
-__all__ = ["Affine", "Run", "added", "joined", "tidied", "written"]
+__all__ = ["NOTHING", "SX", "Affine", "Run", "X", "added", "joined", "tidied", "written"]
 
 Affine = tuple[float, tuple[tuple[int, float], ...]]
 """``(constant, ((source slot, weight), …))``: an angle."""
 Run = list[Affine]
 """Rotations about Z in the order of time, with one SX between each and the next."""
+
+NOTHING: Affine = (0.0, ())
+SX: Run = [NOTHING] * 2
+X: Run = [NOTHING] * 3
 
 _TURN = 2 * math.pi
 _QUARTER = math.pi / 2

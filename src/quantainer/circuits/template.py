@@ -17,9 +17,10 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 
+from quantainer.circuits.collected import Collected, Terms, collected
 from quantainer.circuits.columnar import build
 from quantainer.circuits.compile import Compiled, compile_program, no_collection
-from quantainer.circuits.marks import Collected, Terms, collected, fits_marks, marked
+from quantainer.circuits.marks import fits_marks, marked
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.structure import Symbols
 from quantainer.core.target import TargetFacts
