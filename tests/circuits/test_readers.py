@@ -80,6 +80,15 @@ def test_what_is_no_circuit_says_what_it_is(data: bytes, message: str) -> None:
     assert caught.value.code == "invalid_circuit"
 
 
+def test_text_of_no_known_format_is_told_what_it_was_taken_for() -> None:
+    with pytest.raises(QuantainerError) as caught:
+        read(b"import cirq\nprint('no circuit')\n", "ghz.py")
+    assert "taken for OpenQASM 3" in str(caught.value.hint)
+    with pytest.raises(QuantainerError) as caught:
+        read(b"OPENQASM 3.0;\nqubit q\n", "f")
+    assert "taken for" not in str(caught.value.hint)
+
+
 def test_a_format_that_does_not_exist_is_refused() -> None:
     with pytest.raises(QuantainerError, match="unknown circuit format 'quil'") as caught:
         read(b"H 0", format="quil")

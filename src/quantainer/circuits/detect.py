@@ -6,7 +6,7 @@ import re
 
 from quantainer.circuits.refusal import invalid, position
 
-__all__ = ["detect"]
+__all__ = ["ASSUMED", "detect"]
 
 _MAGIC = {
     b"QISKIT": "qpy",
@@ -59,6 +59,10 @@ def detect(data: bytes, name: str = "") -> str:
 _KNOWN = (
     "Known: OpenQASM 2 and 3, QPY, Cirq JSON, Stim, QIR (.ll, .bc), and Quantainer's columnar form."
 )
+
+
+# What is said beside a fault in text that says nowhere what it is.
+ASSUMED = f"It has no line `OPENQASM 3.0;` and was taken for OpenQASM 3. {_KNOWN}"
 
 
 def _json(text: str, name: str) -> str:

@@ -8,7 +8,7 @@ from collections.abc import Callable
 from typing import cast
 
 from quantainer.circuits.circuit import Circuit
-from quantainer.circuits.detect import detect
+from quantainer.circuits.detect import ASSUMED, detect
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.refusal import invalid, over_limit
 from quantainer_client.errors import QuantainerError
@@ -54,6 +54,7 @@ def read(
     """
     if len(data) > options.max_bytes:
         raise over_limit(name, "bytes", "max_bytes", limit=options.max_bytes, needed=len(data))
+    found_by_content = format is None
     if format is None:
         format = detect(data, name)
     elif format not in FORMATS:
@@ -75,7 +76,9 @@ def read(
     sys.setrecursionlimit(max(frames, _FRAMES + _FRAMES_A_LEVEL * options.max_nesting))
     try:
         return reader(data, name, options)
-    except QuantainerError:
+    except QuantainerError as error:
+        if found_by_content and format == "qasm3" and b"OPENQASM" not in data:
+            error.hint = error.hint or ASSUMED
         raise
     except RecursionError:
         raise invalid(name, "the circuit is nested too deeply to be read") from None
