@@ -24,6 +24,7 @@ __all__ = ["LIBRARY", "run_in_guest"]
 LIBRARY = "guest/lib"
 """Where Python in the guest finds modules, below its root."""
 
+_PACKAGES = ("runc", "crun", "podman", "netavark")
 _KERNEL = "linux-image-cloud-amd64"
 
 # The root of an initramfs cannot be pivoted away from, as OCI runtimes do: it is mounted once more.
@@ -53,7 +54,7 @@ sleep 10'
 def run_in_guest(
     *command: str, fill: Callable[[Initramfs], None], timeout: float = 120
 ) -> subprocess.CompletedProcess[str]:
-    """Boot a guest with Python 3.11, runc and crun; run one command in it as root.
+    """Boot a guest with Python 3.11, runc, crun and Podman; run one command in it as root.
 
     Args:
         command: Its words.
@@ -68,7 +69,7 @@ def run_in_guest(
         TimeoutError: If it did not end in time; with the end of what the console showed.
     """
     kernel = _kernel()
-    root = base_image.tarball("runc", "crun")
+    root = base_image.tarball(*_PACKAGES)
     with tempfile.TemporaryDirectory(prefix="quantainer-guest-") as folder:
         home = Path(folder)
         with Initramfs(home / "initramfs") as image:
@@ -104,7 +105,14 @@ def _boot(home: Path, kernel: Path, timeout: float) -> None:
     ]
     words = [word for option in command for word in option.split("=", 1)]
     try:
-        done = subprocess.run(words, capture_output=True, text=True, timeout=timeout, check=False)
+        done = subprocess.run(
+            words,
+            stdin=subprocess.DEVNULL,  # QEMU sets up a terminal, which stops it in the background
+            capture_output=True,
+            text=True,
+            timeout=timeout,
+            check=False,
+        )
     except subprocess.TimeoutExpired:
         console = (home / "console").read_text(errors="replace")
         raise TimeoutError(f"no end after {timeout:g} s: {console[-2000:]}") from None

@@ -16,7 +16,10 @@ __all__ = ["Initramfs"]
 
 # A guest for tests has no use for them, and each MiB costs time under emulation.
 _WASTE = (
-    "usr/share/",
+    "usr/share/perl",
+    "usr/share/zoneinfo/",
+    "usr/share/man/",
+    "usr/share/i18n/",
     "var/",
     "usr/lib/x86_64-linux-gnu/gconv/",
     "usr/lib/x86_64-linux-gnu/perl",

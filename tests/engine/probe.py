@@ -1,9 +1,10 @@
 """Probe: what a machine's control groups do to containers, and what the broker's own code sees.
 
-``python -m engine.probe RUNTIME ROOT NODES`` prints one JSON object. It runs on this machine and in
-a guest alike, so that the answers of both can be compared; it needs root, the standard library and
-the code under test. NODES are the ``deviceNodes`` of a CDI device, as JSON; their ``hostPath`` are
-made by the test: ``…-misc`` and ``…-full``.
+``python -m engine.probe MAKER RUNTIME ROOT NODES`` prints one JSON object. MAKER is ``bundle`` (the
+OCI runtime alone) or ``podman``. It runs on this machine and in a guest alike, so that the answers
+of both can be compared; it needs root, the standard library and the code under test. NODES are the
+``deviceNodes`` of a CDI device, as JSON; their ``hostPath`` are made by the probe: ``…-misc`` and
+``…-full``.
 """
 
 from __future__ import annotations
@@ -24,6 +25,7 @@ from pathlib import Path
 from typing import Any
 
 from engine.bundle import Container
+from engine.podman import PodmanContainer
 from quantainer.broker.freezer import CgroupState, Freezer
 from quantainer.device.identity import Namespaces, anchors_of, identify, open_peer
 from quantainer.device.residents import inspect, is_shared, resident_of_group, residents
@@ -31,6 +33,8 @@ from quantainer.device.residents import inspect, is_shared, resident_of_group, r
 PARENT = f"/quantainer-probe-{os.getpid()}"
 GROUPS = Path("/sys/fs/cgroup")
 UNIFIED = (GROUPS / "cgroup.controllers").exists()
+_Container = Container | PodmanContainer
+_MAKERS: dict[str, type[_Container]] = {"bundle": Container, "podman": PodmanContainer}
 _DRIVERS = ("hw_random", "vga_arbiter", "fuse", "loop-control", "cpu_dma_latency")
 _NO_POLL_S = 60.0  # so that what is seen was reported by the kernel
 
@@ -65,14 +69,15 @@ print(json.dumps([cpu.threads, cpu.source, memory.limit_bytes, memory.source]))
 """
 
 
-def main(runtime: str, root: str, granted: str) -> None:
+def main(maker: str, runtime: str, root: str, granted: str) -> None:
     """Print all answers for one runtime."""
+    kind = _MAKERS[maker]
     home = Path(tempfile.mkdtemp(prefix="quantainer-probe-"))
-    made: list[Container] = []
+    made: list[_Container] = []
 
-    def container(**options: Any) -> Container:
+    def container(**options: Any) -> _Container:
         name = f"c{len(made)}"
-        made.append(Container(runtime, name, home / name, Path(root), PARENT, **options))
+        made.append(kind(runtime, name, home / name, Path(root), PARENT, **options))
         return made[-1]
 
     nodes = json.loads(granted)
@@ -116,7 +121,7 @@ def _made(nodes: list[dict[str, Any]]) -> Iterator[list[int]]:
             Path(path).unlink(missing_ok=True)
 
 
-def _opened(container: Container, misc: list[int]) -> dict[str, str]:
+def _opened(container: _Container, misc: list[int]) -> dict[str, str]:
     control, other = ([10, number] for number in misc)
     attempts = [
         ["read", "/dev/qpu-control", None, "O_RDONLY"],
@@ -136,7 +141,7 @@ def _opened(container: Container, misc: list[int]) -> dict[str, str]:
 # --- Freezer -----------------------------------------------------------------------------------
 
 
-async def _freezer(container: Container) -> list[list[Any]]:
+async def _freezer(container: _Container) -> list[list[Any]]:
     """Return for each thing done: its name, the state seen, and seconds from its end until then.
 
     Where a runtime waits for the kernel itself, the state is seen before it ends: below zero.
@@ -168,7 +173,7 @@ async def _freezer(container: Container) -> list[list[Any]]:
 # --- Identity ----------------------------------------------------------------------------------
 
 
-def _identity(container: Container, home: Path) -> dict[str, Any]:
+def _identity(container: _Container, home: Path) -> dict[str, Any]:
     """Return what is known of a container's process that connects to a socket."""
     (home / "probe").mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
@@ -205,7 +210,7 @@ def _known(pidfd: int, pid: int, uid: int, gid: int, started: int) -> dict[str, 
     }
 
 
-def _nested(container: Container, pidfd: int, pid: int) -> list[str]:
+def _nested(container: _Container, pidfd: int, pid: int) -> list[str]:
     """Move the process to a group below its container's, as containers within it do."""
     inner = GROUPS / container.cgroup.lstrip("/") / "inner"
     inner.mkdir()

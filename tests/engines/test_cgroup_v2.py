@@ -1,7 +1,8 @@
 """Device rules, pauses and identity where control groups are of version 2 alone, and as on v1.
 
-A guest under QEMU has what this machine's kernel lacks. In it and on this machine the same probe
-starts containers with runc and with crun, from what our CDI specification grants.
+A guest under QEMU has what this machine's kernel lacks. In it containers are started with runc and
+with crun, by Podman and without an engine, from what our CDI specification grants; those without an
+engine on this machine too.
 """
 
 from __future__ import annotations
@@ -26,10 +27,11 @@ from engine.host import UnavailableError, need_root, need_tools
 from engine.initramfs import Initramfs
 from quantainer.device import cdi
 
-pytestmark = [pytest.mark.engine, pytest.mark.slow]
+pytestmark = [pytest.mark.engine, pytest.mark.slow, pytest.mark.timeout(600)]
 
 Answers = dict[str, Any]
 RUNTIMES = ("runc", "crun")
+MAKERS = [(kind, runtime) for kind in ("bundle", "podman") for runtime in RUNTIMES]
 LIMIT_S = 1.2  # within which container and circuit must agree
 GUEST_S = 120.0
 _ROOT = "/run/root"
@@ -49,19 +51,19 @@ def nodes(tmp_path_factory: pytest.TempPathFactory) -> str:
 
 
 @pytest.fixture(scope="module")
-def in_guest(nodes: str) -> dict[str, Answers]:
-    """The probe's answers under cgroup v2 alone, by runtime."""
+def in_guest(nodes: str) -> dict[tuple[str, str], Answers]:
+    """The probe's answers under cgroup v2 alone, by who made the containers."""
     if sys.version_info[:2] != (3, 11):
         pytest.skip("the guest's Python is 3.11, and this one's compiled modules do not fit it")
     # Runtimes do not pivot to a root that is theirs already: containers get it by another path.
     steps = [f"mkdir {_ROOT}", f"mount --bind / {_ROOT}"]
-    steps += [f"python3 -m engine.probe {name} {_ROOT} '{nodes}'" for name in RUNTIMES]
+    steps += [f"python3 -m engine.probe {' '.join(each)} {_ROOT} '{nodes}'" for each in MAKERS]
     try:
         done = run_in_guest("sh", "-c", " && ".join(steps), fill=_add_modules, timeout=GUEST_S)
     except UnavailableError as reason:
         pytest.skip(str(reason))
     assert done.returncode == 0, done.stdout + done.stderr
-    return dict(zip(RUNTIMES, map(json.loads, done.stdout.splitlines()), strict=True))
+    return dict(zip(MAKERS, map(json.loads, done.stdout.splitlines()), strict=True))
 
 
 def _add_modules(image: Initramfs) -> None:
@@ -71,24 +73,24 @@ def _add_modules(image: Initramfs) -> None:
     image.add_tree(folder, f"{LIBRARY}/{folder.name}", ".py", ".so")
 
 
+@pytest.fixture(params=MAKERS, ids=" ".join)
+def v2(request: pytest.FixtureRequest, in_guest: dict[tuple[str, str], Answers]) -> Answers:
+    return in_guest[request.param]
+
+
 @pytest.fixture(params=RUNTIMES)
 def runtime(request: pytest.FixtureRequest) -> str:
     name: str = request.param
     return name
 
 
-@pytest.fixture
-def v2(runtime: str, in_guest: dict[str, Answers]) -> Answers:
-    return in_guest[runtime]
-
-
 @pytest.fixture(scope="module")
 def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
-    """The guest's root file system, for containers of this machine."""
+    """A root file system for containers of this machine."""
     try:
         need_root()
         need_tools("debootstrap", *RUNTIMES)
-        archive = base_image.tarball("runc", "crun")
+        archive = base_image.tarball()
     except UnavailableError as reason:
         pytest.skip(str(reason))
     folder = tmp_path_factory.mktemp("root")
@@ -101,7 +103,7 @@ def root(tmp_path_factory: pytest.TempPathFactory) -> Path:
 def here(runtime: str, root: Path, nodes: str, without_v2: tuple[str, ...]) -> Answers:
     """The probe's answers on this machine."""
     enter = without_v2 if runtime == "crun" else ()
-    words = [*enter, sys.executable, "-m", "engine.probe", runtime, str(root), nodes]
+    words = [*enter, sys.executable, "-m", "engine.probe", "bundle", runtime, str(root), nodes]
     path = ":".join(str(folder.parent) for folder in _MODULES)
     environment = os.environ | {"PYTHONPATH": path}
     done = subprocess.run(
@@ -142,7 +144,10 @@ def test_without_the_device_nothing_opens(v2: Answers) -> None:
     }
 
 
-def test_answers_are_the_same_as_on_this_machine(v2: Answers, here: Answers) -> None:
+def test_answers_are_the_same_as_on_this_machine(
+    runtime: str, in_guest: dict[tuple[str, str], Answers], here: Answers
+) -> None:
+    v2 = in_guest["bundle", runtime]
     for what in ("granted", "not granted"):
         assert here[what] == v2[what]
     common = [step for step in v2["freezer"] if "parent" not in step[0]]
