@@ -164,6 +164,8 @@ async def _freezer(container: _Container) -> list[list[Any]]:
             await asyncio.to_thread(step)
             ended = time.monotonic()
             state, at = await asyncio.wait_for(news.get(), 10)
+            while name == "delete" and state is not CgroupState.GONE:  # crun freezes, then kills
+                state, at = await asyncio.wait_for(news.get(), 10)
             seen.append([name, state, at - ended])
     finally:
         freezer.close()
