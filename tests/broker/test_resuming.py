@@ -95,7 +95,7 @@ def test_after_the_death_of_a_worker(broker: Broker) -> None:
 def test_over_several_crashes_no_shot_is_lost_or_counted_twice(broker: Broker) -> None:
     done = 0
     with Connection(str(broker.socket)) as connection:
-        job = connection.submit(PROGRAM, shots=SHOTS, seed=11)
+        job = connection.submit(PROGRAM, shots=3 * SHOTS, seed=11)
     for _ in range(3):
         with Connection(str(broker.socket)) as connection:
             done = partly_done(connection, job.id, done + 3000)
@@ -108,7 +108,7 @@ def test_over_several_crashes_no_shot_is_lost_or_counted_twice(broker: Broker) -
         after = resumed(broker, job.id)
         assert after == sorted(after)
         assert len(after) == 3
-        assert bits(result) == bits(connection.run(PROGRAM, shots=SHOTS, seed=11))
+        assert bits(result) == bits(connection.run(PROGRAM, shots=3 * SHOTS, seed=11))
 
 
 def test_circuits_of_a_batch(broker: Broker) -> None:

@@ -36,16 +36,16 @@ def test_help_is_there(tmp_path: Path, words: tuple[str, ...]) -> None:
 
 
 def test_generate_and_list(tmp_path: Path) -> None:
-    done = quantainer(tmp_path, "cdi", "generate", "--backend", "qsim", "--backend", "fake_x")
+    done = quantainer(tmp_path, "cdi", "generate", "--backend", "qsim", "--backend", "fake_lima")
     assert done.returncode == 0, done.stderr
-    assert "quantainer.dev/qpu=fake_x" in done.stdout
+    assert "quantainer.dev/qpu=fake_lima" in done.stdout
     listed = json.loads(quantainer(tmp_path, "cdi", "list", "--json").stdout)
     (own,) = [folder for folder in listed["folders"] if folder["configured"]]
     assert own["files"][0]["devices"] == [
-        f"quantainer.dev/qpu={name}" for name in ("qsim", "fake_x", "all")
+        f"quantainer.dev/qpu={name}" for name in ("qsim", "fake_lima", "all")
     ]
     assert own["files"][0]["problems"] == []
-    assert "quantainer.dev/qpu=fake_x" in quantainer(tmp_path, "cdi", "list").stdout
+    assert "quantainer.dev/qpu=fake_lima" in quantainer(tmp_path, "cdi", "list").stdout
 
 
 def test_generate_to_standard_output_in_both_formats(tmp_path: Path) -> None:

@@ -64,11 +64,11 @@ def test_docker_file_that_is_not_understood_is_left_alone(tmp_path: Path, text: 
 
 @given(st.dictionaries(st.text(max_size=6), st.integers() | st.text(max_size=6), max_size=4))
 def test_docker_keys_survive(config: dict[str, object]) -> None:
+    config = {key: value for key, value in config.items() if "." not in key}  # no path of keys
     config.pop("features", None)
     path = Path("/nonexistent/daemon.json")
     after = json.loads(configuration.docker(path, KNOWN, config).after)
-    expected = {key: value for key, value in config.items() if "." not in key}
-    assert expected.items() <= after.items()
+    assert config.items() <= after.items()
 
 
 def test_podman_needs_nothing_for_the_folders_it_reads(tmp_path: Path) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import contextlib
 import os
 import subprocess
 import sys
@@ -210,3 +211,14 @@ def descriptors(broker: Broker) -> int:
     """Return how many descriptors the broker holds."""
     assert broker.process is not None
     return len(os.listdir(f"/proc/{broker.process.pid}/fd"))  # noqa: PTH208
+
+
+def sockets(broker: Broker) -> int:
+    """Return how many sockets the broker holds; results at hand and watched groups are none."""
+    assert broker.process is not None
+    folder = f"/proc/{broker.process.pid}/fd"
+    links = []
+    for name in os.listdir(folder):  # noqa: PTH208
+        with contextlib.suppress(FileNotFoundError):
+            links.append(os.readlink(f"{folder}/{name}"))  # noqa: PTH115
+    return sum(link.startswith("socket:") for link in links)

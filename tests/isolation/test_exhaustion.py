@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.broker import Broker
-from isolation.box import Box, descriptors, operator
+from isolation.box import Box, descriptors, operator, sockets
 from programs import dense
 
 HELLO = {"op": "hello"}
@@ -140,15 +140,15 @@ def test_who_never_reads_is_let_go(make_broker: Callable[..., Broker]) -> None:
 
 def test_half_open_connections_are_closed(broker: Broker, box: Callable[..., Box]) -> None:
     half = box("half-open")
-    before = descriptors(broker)
+    before = sockets(broker)
     half(
         "socks = [dial(DEVICE) for _ in range(50)]\n"
         "[sock.shutdown(socket.SHUT_WR) for sock in socks]"
     )
     deadline = time.monotonic() + 10
-    while descriptors(broker) > before + 4 and time.monotonic() < deadline:
+    while sockets(broker) > before + 4 and time.monotonic() < deadline:
         time.sleep(0.05)
-    assert descriptors(broker) <= before + 4
+    assert sockets(broker) <= before + 4
     half("[sock.close() for sock in socks]; socks = [dial(DEVICE) for _ in range(50)]")
     half("[sock.shutdown(socket.SHUT_RD) for sock in socks]; [ask for sock in socks]")
     assert half.code(HELLO) == "ok"

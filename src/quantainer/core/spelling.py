@@ -17,7 +17,10 @@ def guess(name: str, known: Iterable[str]) -> str:
 
 
 def listed(names: Iterable[str]) -> str:
-    """Return names for people: the first twenty, and how many more there are."""
-    every = list(names)
+    """Return names for people: the first twenty, and how many more there are.
+
+    Emulated devices, of which there are many, come last.
+    """
+    every = sorted(names, key=lambda name: name.startswith("fake_"))
     more = f" and {len(every) - _LISTED_MAX} more" if len(every) > _LISTED_MAX else ""
     return (", ".join(every[:_LISTED_MAX]) or "none") + more
