@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import json
-import contextlib
 import os
 import subprocess
 import sys
@@ -219,6 +218,6 @@ def sockets(broker: Broker) -> int:
     folder = f"/proc/{broker.process.pid}/fd"
     links = []
     for name in os.listdir(folder):  # noqa: PTH208
-        with contextlib.suppress(FileNotFoundError):
+        with suppress(FileNotFoundError):
             links.append(os.readlink(f"{folder}/{name}"))  # noqa: PTH115
     return sum(link.startswith("socket:") for link in links)
