@@ -131,7 +131,11 @@ class LeaseDesk:
 
     def _anchor(self, request: LeaseOpen, peer: Peer | None) -> Anchor:
         cgroup = request.cgroup if peer is None else peer.cgroup
-        if request.anchor == "cgroup" and cgroup is not None and self._is_own_group(cgroup, peer):
+        if (
+            request.anchor == "cgroup"
+            and cgroup is not None
+            and self._is_own_group(request.container, cgroup, peer)
+        ):
             return Anchor("cgroup", cgroup)
         namespace = self._pid_namespace(peer)
         if namespace is None:
@@ -144,9 +148,16 @@ class LeaseDesk:
         self._refuse_shared_namespace(request.container, namespace)
         return Anchor("pidns", str(namespace))
 
-    def _is_own_group(self, cgroup: str, peer: Peer | None) -> bool:
-        """Tell whether a control group was made for the container."""
-        return not self._is_ours(cgroup) and (peer is None or not is_shared(peer))
+    def _is_own_group(self, container: str, cgroup: str, peer: Peer | None) -> bool:
+        """Tell whether a control group was made for the container.
+
+        One that bears its name was, whoever else lives there: bubblewrap stays beside the
+        container that it made.
+        """
+        if self._is_ours(cgroup):
+            return False
+        named = cgroup.rsplit("/", 1)[-1] == container
+        return named or peer is None or not is_shared(peer)
 
     def _refuse_shared_namespace(self, container: str, namespace: int) -> None:
         """Refuse to tell a container by a pid namespace that is another's as well.
