@@ -97,7 +97,7 @@ class Chunks:
         dropped = set(indexes)
         rows = [
             row
-            for row in self._database.rows(statements.CHUNKS, {"which": job_id})
+            for row in self._database.rows(statements.CHUNK_FILES, {"which": job_id})
             if row["position"] in dropped
         ]
         with self._database.transaction():
@@ -110,7 +110,7 @@ class Chunks:
         """Drop a job's chunks, within a transaction; return the files to delete after it."""
         if job_id not in self._jobs:
             return []
-        rows = self._database.rows(statements.CHUNKS, {"which": job_id})
+        rows = self._database.rows(statements.CHUNK_FILES, {"which": job_id})
         self._database.execute(statements.DROP_CHUNKS, {"which": job_id})
         self._jobs.discard(job_id)
         return [row["file"] for row in rows if row["file"]]

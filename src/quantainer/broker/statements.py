@@ -93,6 +93,9 @@ SAVE_CHUNK = Statement(
 CHUNKS = Statement(
     select(_chunks).where(_chunks.c.job == bindparam("which")).order_by(_chunks.c.position)
 )
+CHUNK_FILES = Statement(
+    select(_chunks.c.position, _chunks.c.file).where(_chunks.c.job == bindparam("which"))
+)
 CHUNKED = Statement(select(_chunks.c.job).distinct())
 DROP_CHUNKS = Statement(delete(_chunks).where(_chunks.c.job == bindparam("which")))
 DROP_CHUNK = Statement(
