@@ -47,6 +47,7 @@ __all__ = ["ADVERTISED_SHOTS", "Qsim", "provide"]
 
 ADVERTISED_SHOTS = 100_000
 _KEPT_BYTES = 64 << 20
+_PROBED = 4096  # circuits
 _log = logging.getLogger(__name__)
 _CLIFFORD_WIDTH_MAX = 10_000
 _PROGRAM_OPERATION_BYTES = 300
@@ -67,6 +68,7 @@ class Qsim:
         self._catalogue = catalogue or Catalogue()
         self._programs: Recent[Program] = Recent(_KEPT_BYTES)
         self._prepared: Recent[Prepared] = Recent(_KEPT_BYTES)
+        self._probed: Recent[bool] = Recent(_PROBED)
 
     @property
     def engines(self) -> frozenset[str]:
@@ -216,11 +218,31 @@ class Qsim:
             return make()[0]
         return self._prepared.get_or((*key, plan.engine, plan.method, plan.precision), make)
 
-    def probe(self, program: Program, plan: Plan, truncation_max: float, threads: int) -> None:
-        """Refuse a circuit whose matrix product state would lose too much, before it is run."""
+    def probe(
+        self,
+        key: tuple[Any, ...] | None,
+        program: Program,
+        plan: Plan,
+        truncation_max: float,
+        threads: int,
+    ) -> None:
+        """Refuse a circuit whose matrix product state would lose too much, before it is run.
+
+        One that passed and has a key is not tried again.
+        """
         engine = cast(MpsEngine, self._catalogue.offered[plan.engine])
         precision: Precision = "single" if plan.precision == "single" else "double"
-        refuse_hopeless(engine, program, precision, truncation_max, threads, plan.seconds)
+
+        def passes() -> tuple[bool, int]:
+            refuse_hopeless(engine, program, precision, truncation_max, threads, plan.seconds)
+            return True, 1
+
+        if key is None:
+            passes()
+        else:
+            self._probed.get_or(
+                (*key, plan.engine, precision, truncation_max, plan.seconds), passes
+            )
 
 
 class _Work:
@@ -290,7 +312,7 @@ class _Work:
         """Yield each row's bound program; refuse what a matrix product state cannot hold."""
         for key, program in self._bound_rows():
             if self._plan.method == "mps":
-                self._qsim.probe(program, self._plan, self._truncation_max, self._threads)
+                self._qsim.probe(key, program, self._plan, self._truncation_max, self._threads)
             yield key, program
 
     def _bound_rows(self) -> Iterator[tuple[tuple[Any, ...] | None, Program]]:
