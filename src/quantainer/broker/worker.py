@@ -22,6 +22,7 @@ from pathlib import Path
 from typing import Any
 
 from quantainer.backends.backend import Backend, Limits, PubResult
+from quantainer.backends.recent import Recent
 from quantainer.backends.registry import load_backends
 from quantainer.broker import encoding
 from quantainer.broker.parts import unpack
@@ -30,7 +31,7 @@ from quantainer.broker.requests import Submission, parse
 from quantainer.broker.results import add_result
 from quantainer.broker.slices import Part, Piece, Progress, joined, pieces_of, usable
 from quantainer.broker.warmup import warm_up
-from quantainer.broker.workload import Planned, Recent, Run, Workload, pub_requests
+from quantainer.broker.workload import Planned, Run, Workload, pub_requests
 from quantainer.circuits import ReadOptions
 from quantainer.core import seed as seeds
 from quantainer_client import wire
@@ -186,7 +187,7 @@ class Worker:
             request = parse(Submission, message["request"])
             run = self._workload.run(request, data)
             if number:
-                self._runs.put(number, run.again())
+                self._runs.put(number, run.again(), 1)
         return run
 
     def _reply(self, reply: dict[str, Any], payload: Payload) -> None:

@@ -7,17 +7,16 @@ from __future__ import annotations
 
 import json
 import math
-from collections import OrderedDict
-from collections.abc import Hashable
 from dataclasses import dataclass, replace
 from hashlib import blake2b
-from typing import Any, Generic, TypeVar
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
 
 from quantainer.backends.backend import Backend, Limits, Options, Plan, Pub
+from quantainer.backends.recent import Recent
 from quantainer.broker.requests import (
     ParametersRequest,
     PubRequest,
@@ -31,35 +30,11 @@ from quantainer.core.facts import Facts
 from quantainer_client.errors import QuantainerError
 from quantainer_client.payload import part, resolve_list
 
-__all__ = ["Planned", "Recent", "Run", "Workload", "pub_requests"]
+__all__ = ["Planned", "Run", "Workload", "pub_requests"]
 
-Value = TypeVar("Value")
-
-
-class Recent(Generic[Value]):
-    """The last values used, within a number of entries and a total weight."""
-
-    def __init__(self, entries: int, weight: int | None = None) -> None:
-        self._entries = entries
-        self._weight = entries if weight is None else weight
-        self._held = 0
-        self._values: OrderedDict[Hashable, tuple[Value, int]] = OrderedDict()
-
-    def get(self, key: Hashable) -> Value | None:
-        """Return a value, if it was used lately."""
-        found = self._values.get(key)
-        if found is None:
-            return None
-        self._values.move_to_end(key)
-        return found[0]
-
-    def put(self, key: Hashable, value: Value, weight: int = 1) -> None:
-        """Keep a value until others have taken its place."""
-        self._values[key] = value, weight
-        self._held += weight
-        while len(self._values) > self._entries or self._held > self._weight:
-            _, (_, freed) = self._values.popitem(last=False)
-            self._held -= freed
+_CIRCUITS = 256
+_CIRCUITS_BYTES = 64 * 1024**2
+_PLANS = 4096
 
 
 @dataclass(frozen=True, slots=True)
@@ -111,8 +86,8 @@ class Workload:
         self._limits = limits
         self._reading = reading
         self._shots_max = shots_max
-        self._circuits: Recent[tuple[Circuit, Facts]] = Recent(256, 64 * 1024**2)
-        self._plans: Recent[Plan] = Recent(4096)
+        self._circuits: Recent[tuple[Circuit, Facts]] = Recent(_CIRCUITS_BYTES)
+        self._plans: Recent[Plan] = Recent(_PLANS)
 
     def plan(self, request: Submission, payload: memoryview) -> list[Planned]:
         """Plan every pub of a submission.
@@ -158,7 +133,8 @@ class Workload:
         reading = replace(self._reading, inputs=sent.inputs) if sent.inputs else self._reading
         circuit = read(bytes(source), name=sent.name, format=sent.format, options=reading)
         facts = measure(circuit)
-        self._circuits.put(key, (circuit, facts), len(source))
+        weight = max(len(source), _CIRCUITS_BYTES // _CIRCUITS)  # bounds their number, too
+        self._circuits.put(key, (circuit, facts), weight)
         return False, circuit, facts
 
     def _pub(
@@ -198,7 +174,7 @@ class Workload:
         known = self._plans.get(key)
         if known is None:
             known = self._backends[request.backend].plan(pub, options, self._limits)
-            self._plans.put(key, known)
+            self._plans.put(key, known, 1)
         return known
 
 
