@@ -288,6 +288,9 @@ class WorkerProcess:
             self._timer.cancel()
         self.task = None
         self.executing = False
+        if self.frozen:
+            # It had answered when it was stopped; nobody is going to thaw a job that has ended.
+            self.thaw()
 
     def _reap(self) -> None:
         status = self._process.wait()
