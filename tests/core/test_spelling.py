@@ -14,4 +14,4 @@ def test_a_near_name_is_guessed_and_a_far_one_is_not() -> None:
 def test_long_lists_are_cut_and_empty_ones_named() -> None:
     assert listed([]) == "none"
     assert listed("abc") == "a, b, c"
-    assert listed(str(number) for number in range(25)).endswith("19 and 5 more")
+    assert listed(f"{number:02}" for number in range(25)).endswith("19 and 5 more")

@@ -227,6 +227,26 @@ def test_a_lease_grants_what_it_names(contain: Callable[..., Container]) -> None
 
 
 @ROOT
+def test_what_names_no_backend_runs_on_what_was_granted(
+    contain: Callable[..., Container],
+) -> None:
+    def where(container: Container) -> Any:
+        return container(f"connection.run({BELL}, shots=1, timeout=60).metadata['backend']")
+
+    assert where(contain("any", backends=["all"])) == "qsim"
+    assert where(contain("both", backends=["fake_lima", "qsim"])) == "qsim"
+    one = contain("one", backends=["fake_lima"])
+    assert where(one) == "fake_lima"
+    (pub,) = one(f"connection.estimate({BELL})")
+    assert pub["facts"]["qubits"] == 2
+    assert one(f"connection.submit({BELL}).result().metadata['backend']") == "fake_lima"
+    two = contain("two", backends=["fake_lima", "fake_manila"])
+    refused = two(f"connection.run({BELL}, shots=1)")
+    assert refused["code"] == "unknown_backend"
+    assert "fake_lima, fake_manila" in refused["message"]
+
+
+@ROOT
 def test_a_local_container_has_a_lease_and_no_circuit_leaves_it(
     broker: Broker, contain: Callable[..., Container]
 ) -> None:

@@ -57,7 +57,9 @@ def _parser() -> argparse.ArgumentParser:
     run = commands.add_parser("run", help="run a circuit file and show what was measured")
     run.add_argument("file", help="circuit in any format the broker reads, or - for standard input")
     run.add_argument("--shots", default="1000", help="number of shots (default: 1000)")
-    run.add_argument("--backend", "-B", default="qsim", help="device to use (default: qsim)")
+    run.add_argument(
+        "--backend", "-B", help="device to use (default: qsim, or else the only one granted)"
+    )
     run.add_argument("--seed", help="integer from 0 to 2^63 - 1 (default: fresh entropy)")
     run.add_argument("--method", help="simulation method (default: the broker chooses)")
     run.add_argument("--engine", help="simulation engine (default: the broker chooses)")

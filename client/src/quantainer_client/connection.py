@@ -20,11 +20,11 @@ from quantainer_client.submission import Pub, fields_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Union
+    from typing import Any, Dict, List, Optional, Sequence, Union, Unpack
 
     from quantainer_client.channel import Reply
     from quantainer_client.payload import Payload
-    from quantainer_client.submission import Program
+    from quantainer_client.submission import Choices, Program
 
     Work = Union[Program, Pub, Sequence[Union[Program, Pub]]]
 
@@ -55,6 +55,7 @@ class Connection:
         self.timeout = timeout
         self._channel = Channel(path, timeout)
         self._sealed: Optional[Sealed] = None
+        self._mode: Optional[str] = None
 
     # Operations
 
@@ -64,6 +65,16 @@ class Connection:
             f"quantainer-client/{__version__} python/{sys.version_info[0]}.{sys.version_info[1]}"
         )
         return self._ask("hello", {"client": client})
+
+    @property
+    def mode(self) -> str:
+        """The lease's mode: ``local`` (circuits run in this container), ``hybrid`` or ``qpu``.
+
+        Asked once: it lasts as long as the container.
+        """
+        if self._mode is None:
+            self._mode = str(self.hello()["lease"]["mode"])
+        return self._mode
 
     def backends(self) -> List[Dict[str, Any]]:
         """Return a summary of each backend that the lease grants."""
@@ -84,7 +95,7 @@ class Connection:
         self,
         work: Work,
         *,
-        backend: str = "qsim",
+        backend: Optional[str] = None,
         shots: Optional[int] = None,
         seed: Optional[int] = None,
         priority: int = 0,
@@ -95,7 +106,7 @@ class Connection:
 
         Args:
             work: A circuit, the text or bytes of a program, a ``Pub``, or a sequence of these.
-            backend: One that the lease grants.
+            backend: One that the lease grants; None: ``qsim``, or else the only one granted.
             shots: 1 to the broker's limit; None: the broker's default.
             seed: 0 to 2⁶³ − 1; the same seed gives the same bits. None: fresh entropy.
             priority: Among the jobs of the same tenant; higher is sooner.
@@ -118,30 +129,14 @@ class Connection:
         return Job(self, reply["job"], reply["state"])
 
     def run(
-        self,
-        work: Work,
-        *,
-        backend: str = "qsim",
-        shots: Optional[int] = None,
-        seed: Optional[int] = None,
-        priority: int = 0,
-        timeout: Optional[float] = None,
-        options: Optional[Dict[str, Any]] = None,
+        self, work: Work, *, timeout: Optional[float] = None, **choices: Unpack[Choices]
     ) -> Result:
         """Run a job and return its result, in one round trip; arguments as in ``submit``.
 
         Raises:
             QuantainerError: Whatever the broker refuses or the job fails of.
         """
-        fields, payload = fields_of(
-            _pubs(work),
-            backend=backend,
-            shots=shots,
-            seed=seed,
-            priority=priority,
-            timeout=timeout,
-            options=options,
-        )
+        fields, payload = fields_of(_pubs(work), timeout=timeout, **choices)
         fields["wait"] = True
         limit = JOB_TIMEOUT if timeout is None else timeout + self._reading_timeout(payload)
         deadline = monotonic() + limit
@@ -154,7 +149,7 @@ class Connection:
         self,
         work: Work,
         *,
-        backend: str = "qsim",
+        backend: Optional[str] = None,
         shots: Optional[int] = None,
         options: Optional[Dict[str, Any]] = None,
     ) -> List[Dict[str, Any]]:
@@ -292,7 +287,7 @@ def run(
     work: Work,
     *,
     shots: Optional[int] = None,
-    backend: str = "qsim",
+    backend: Optional[str] = None,
     seed: Optional[int] = None,
     options: Optional[Dict[str, Any]] = None,
 ) -> Result:

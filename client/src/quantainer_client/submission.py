@@ -11,10 +11,19 @@ from quantainer_client.payload import Payload
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, List, Optional, Sequence, Tuple, Union
+    from typing import Any, Dict, List, Optional, Sequence, Tuple, TypedDict, Union
 
     from quantainer_client.circuit import Circuit
     from quantainer_client.columns import Columns
+
+    class Choices(TypedDict, total=False):
+        """What a caller may choose of a job; see ``Connection.submit``."""
+
+        backend: Optional[str]
+        shots: Optional[int]
+        seed: Optional[int]
+        priority: int
+        options: Optional[Dict[str, Any]]
 
     Program = Union[Circuit, Columns, bytes, str]
     Observable = Sequence[Tuple[str, float]]
@@ -94,7 +103,7 @@ class Pub:
 def fields_of(
     pubs: Sequence[Pub],
     *,
-    backend: str,
+    backend: Optional[str] = None,
     shots: Optional[int] = None,
     seed: Optional[int] = None,
     priority: int = 0,
@@ -102,6 +111,8 @@ def fields_of(
     options: Optional[Dict[str, Any]] = None,
 ) -> Tuple[Dict[str, Any], Payload]:
     """Return the fields of a ``submit`` or ``estimate`` request and the payload they refer to.
+
+    Without ``backend`` the broker takes the lease's default.
 
     Raises:
         QuantainerError: ``bad_request`` without pubs, ``invalid_shots``, ``invalid_seed``,
@@ -112,7 +123,9 @@ def fields_of(
     payload = Payload()
     places: Dict[bytes, int] = {}
     entries = [_entry(pub, payload, places) for pub in pubs]
-    fields: Dict[str, Any] = {"backend": backend, "pubs": entries}
+    fields: Dict[str, Any] = {"pubs": entries}
+    if backend is not None:
+        fields["backend"] = backend
     if shots is not None:
         fields["shots"] = checked_shots(shots)
     if seed is not None:

@@ -10,8 +10,9 @@ from quantainer.core import spelling
 from quantainer.core.lease import Lease, LeaseState
 from quantainer.core.target import TargetFacts
 from quantainer_client.errors import QuantainerError
+from quantainer_client.lease import AUTOMATIC, default_backend
 
-__all__ = ["NodeLimits", "admit_job", "admit_submission", "listed", "visible"]
+__all__ = ["NodeLimits", "admit_job", "admit_submission", "visible"]
 
 _KIBI = 1024
 
@@ -26,17 +27,22 @@ class NodeLimits:
 
 def visible(targets: Mapping[str, TargetFacts], lease: Lease) -> dict[str, TargetFacts]:
     """Return the backends that a lease grants and its mode lets it use."""
+    return {name: target for name, target in targets.items() if _is_open(lease, target)}
+
+
+def _is_open(lease: Lease, target: TargetFacts) -> bool:
     if lease.mode == "local":
-        return {}
-    return {
-        name: target
-        for name, target in targets.items()
-        if lease.grants(name) and (lease.mode != "qpu" or target.kind == "qpu")
-    }
+        return False
+    return lease.grants(target.name) and (lease.mode != "qpu" or target.kind == "qpu")
 
 
-def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFacts]) -> None:
-    """Check what can be told before the circuits are read.
+def admit_submission(lease: Lease, backend: str | None, targets: Mapping[str, TargetFacts]) -> str:
+    """Check what can be told before the circuits are read, and return the backend's name.
+
+    Args:
+        lease: The caller's.
+        backend: As the caller names it; None: ``qsim``, or else the only one granted.
+        targets: The backends there are.
 
     Raises:
         QuantainerError: ``forbidden`` or ``unknown_backend``.
@@ -47,15 +53,19 @@ def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFac
         raise QuantainerError(
             "forbidden",
             "The container runs in mode local: circuits are simulated in it and do not leave it.",
-            hint="Use a simulator of its image, or start the container with quantum.mode=hybrid.",
+            hint="The adapters for Qiskit, Cirq and PennyLane run it there. For all else use a "
+            "simulator of the image, or start the container with quantum.mode=hybrid.",
         )
+    if backend is None:
+        return _default(lease, targets)
     if backend not in targets or not lease.grants(backend):
         # What is not granted is not told apart from what does not exist.
         names = visible(targets, lease)
         raise QuantainerError(
             "unknown_backend",
             f"There is no backend {backend!r} here.",
-            hint=f"{spelling.guess(backend, names)}Backends of this caller: {listed(names)}.",
+            hint=f"{spelling.guess(backend, names)}Backends of this caller: "
+            f"{spelling.listed(names)}.",
         )
     if lease.mode == "qpu" and targets[backend].kind != "qpu":
         raise QuantainerError(
@@ -63,12 +73,21 @@ def admit_submission(lease: Lease, backend: str, targets: Mapping[str, TargetFac
             f"The container runs in mode qpu, and {backend} is a {targets[backend].kind}.",
             hint="Choose a QPU, or start the container with quantum.mode=hybrid.",
         )
+    return backend
 
 
-def listed(targets: Mapping[str, TargetFacts]) -> str:
-    """Return names for people, the few simulators and QPUs before the many emulators."""
-    names = sorted(targets, key=lambda name: (targets[name].kind == "emulator", name))
-    return spelling.listed(names)
+def _default(lease: Lease, targets: Mapping[str, TargetFacts]) -> str:
+    usual = targets.get(AUTOMATIC)
+    if usual is not None and _is_open(lease, usual):
+        return AUTOMATIC  # at once: most submissions come this way
+    names = visible(targets, lease)
+    if lease.mode == "qpu" and not names:
+        raise QuantainerError(
+            "forbidden",
+            "The container runs in mode qpu, and no QPU is granted to it.",
+            hint="Start it with the device of a QPU, or with quantum.mode=hybrid.",
+        )
+    return default_backend(names)
 
 
 def admit_job(lease: Lease, plan: JobPlan, node: NodeLimits) -> None:

@@ -12,7 +12,7 @@ from collections.abc import Awaitable
 from typing import Any
 
 from quantainer import __version__
-from quantainer.broker.admission import NodeLimits, admit_submission, listed, visible
+from quantainer.broker.admission import NodeLimits, admit_submission, visible
 from quantainer.broker.driver import Driver
 from quantainer.broker.encoding import encode
 from quantainer.broker.intake import Intake, ended
@@ -24,7 +24,7 @@ from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Anchor, Lease, LeaseLimits
 from quantainer.core.seed import MAX_SEED
 from quantainer.core.settings import Settings
-from quantainer.core.spelling import guess
+from quantainer.core.spelling import guess, listed
 from quantainer.core.target import TargetFacts
 from quantainer_client import registers, wire
 from quantainer_client.errors import QuantainerError

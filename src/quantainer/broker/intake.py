@@ -72,7 +72,7 @@ class Intake:
         Raises:
             QuantainerError: If the job is not accepted: then there is no job.
         """
-        request, fd, payload = self._received(session, message, fd)
+        request, message, fd, payload = self._received(session, message, fd)
         if len(payload) > _IN_LOOP_BYTES:
             return self._submit_slowly(session, request, message, fd, payload)
         upload = Upload(fd, payload, digest_of(payload))
@@ -156,7 +156,7 @@ class Intake:
 
     async def estimate(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
         """Return facts and plan of each pub, or why it would be refused; nothing runs."""
-        _, fd, payload = self._received(session, message, fd)
+        _, message, fd, payload = self._received(session, message, fd)
         upload = Upload(fd, payload, await _digest(fd, payload))
         try:
             answer = await self._ask(session, "estimate", message, upload)
@@ -166,18 +166,24 @@ class Intake:
 
     def _received(
         self, session: Session, message: dict[str, Any], fd: int | None
-    ) -> tuple[Submission, int, memoryview]:
-        """Check request and payload as far as that needs no reading of circuits."""
+    ) -> tuple[Submission, dict[str, Any], int, memoryview]:
+        """Check request and payload as far as that needs no reading of circuits.
+
+        Request and message that come back name a backend, whether the caller did or not.
+        """
         try:
+            lease = self._lease(session)
+            if message.get("backend") is None:
+                message = {**message, "backend": admit_submission(lease, None, self._targets)}
             request = parse(Submission, message)
             request.check_values(self._settings.shots_max)
-            admit_submission(self._lease(session), request.backend, self._targets)
+            admit_submission(lease, request.backend, self._targets)
             fd, payload = self._payload(request, fd)
         except BaseException:
             if fd is not None:
                 os.close(fd)
             raise
-        return request, fd, payload
+        return request, message, fd, payload
 
     def _payload(self, request: Submission, fd: int | None) -> tuple[int, memoryview]:
         most = self._settings.circuits_max

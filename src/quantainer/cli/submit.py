@@ -27,7 +27,9 @@ def submit(
         str, typer.Argument(metavar="FILE", help="Circuit file, or - for standard input.")
     ],
     shots: Annotated[str, typer.Option(metavar="N", help="Number of shots.")] = "1024",
-    backend: Annotated[str, typer.Option("--backend", "-B", help="Device to use.")] = "qsim",
+    backend: Annotated[
+        str | None, typer.Option("--backend", "-B", help="Device to use; qsim if absent.")
+    ] = None,
     seed: Annotated[
         str | None, typer.Option(metavar="N", help="Integer from 0 to 2⁶³ − 1.")
     ] = None,

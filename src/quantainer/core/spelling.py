@@ -19,8 +19,8 @@ def guess(name: str, known: Iterable[str]) -> str:
 def listed(names: Iterable[str]) -> str:
     """Return names for people: the first twenty, and how many more there are.
 
-    Emulated devices, of which there are many, come last.
+    In the order of the alphabet, but emulated devices, of which there are many, come last.
     """
-    every = sorted(names, key=lambda name: name.startswith("fake_"))
+    every = sorted(names, key=lambda name: (name.startswith("fake_"), name))
     more = f" and {len(every) - _LISTED_MAX} more" if len(every) > _LISTED_MAX else ""
     return (", ".join(every[:_LISTED_MAX]) or "none") + more

@@ -28,7 +28,7 @@ class QuantainerSampler(cirq.Sampler):  # type: ignore[misc]
     In results the first measured qubit of a key comes first, as everywhere in Cirq.
 
     Args:
-        backend: One that the lease grants.
+        backend: One that the lease grants; None: ``qsim``, or else the only one granted.
         seed: 0 to 2⁶³ − 1; the same seed gives the same series of results. None: fresh
             entropy.
         qubit_order: How Cirq's qubits become the device's, first to last; results do not depend on
@@ -39,7 +39,7 @@ class QuantainerSampler(cirq.Sampler):  # type: ignore[misc]
 
     def __init__(
         self,
-        backend: str = "qsim",
+        backend: Optional[str] = None,
         *,
         seed: Optional[int] = None,
         qubit_order: cirq.QubitOrderOrList = cirq.QubitOrder.DEFAULT,

@@ -35,7 +35,7 @@ class QuantainerDevice(Device):  # type: ignore[misc]
     Args:
         wires: Number of wires, or their labels; None: whatever wires a circuit has.
         shots: Shots of circuits that name none; None: exact values, which simulators have.
-        backend: One that the lease grants.
+        backend: One that the lease grants; None: ``qsim``, or else the only one granted.
         seed: 0 to 2⁶³ − 1; the same seed gives the same series of results. None: fresh entropy.
         options: ``method``, ``engine``, ``precision``, ``truncation_max``, ``level``.
         connection: By default the process's own.
@@ -48,7 +48,7 @@ class QuantainerDevice(Device):  # type: ignore[misc]
         wires: Any = None,
         shots: Any = None,
         *,
-        backend: str = "qsim",
+        backend: Optional[str] = None,
         seed: Optional[int] = None,
         options: Optional[Dict[str, Any]] = None,
         connection: Optional[Connection] = None,

@@ -9,6 +9,7 @@ from qiskit.result.models import ExperimentResult
 from quantainer_client import __version__
 from quantainer_client.connection import Connection, connect
 from quantainer_client.errors import QuantainerError
+from quantainer_client.lease import default_backend
 from quantainer_client.qiskit.encode import pub_of
 from quantainer_client.qiskit.primitive_job import STATUS
 from quantainer_client.qiskit.target import target_of
@@ -42,12 +43,14 @@ class QuantainerProvider:
         names = [summary["name"] for summary in self.connection.backends()]
         return [self.backend(name) for name in names]
 
-    def backend(self, name: str = "qsim") -> QuantainerBackend:
-        """Return one backend.
+    def backend(self, name: Optional[str] = None) -> QuantainerBackend:
+        """Return one backend; None: ``qsim``, or else the only one granted.
 
         Raises:
             QuantainerError: ``unknown_backend``.
         """
+        if name is None:
+            name = default_backend(entry["name"] for entry in self.connection.backends())
         return QuantainerBackend(self.connection, self.connection.backend(name))
 
 

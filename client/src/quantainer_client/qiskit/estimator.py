@@ -39,17 +39,18 @@ class EstimatorV2(Primitive, BaseEstimatorV2):  # type: ignore[misc]
     """Estimates expectation values; all pubs of a call are one job.
 
     Args:
-        backend: A ``QuantainerBackend`` or the name of one.
+        backend: A ``QuantainerBackend`` or the name of one; None: ``qsim``, or else the only one
+            granted.
         default_precision: For pubs that name none: standard error of each value; 0 asks for exact
             values, which simulators have and QPUs have not.
         seed: 0 to 2⁶³ − 1; None: fresh entropy.
         options: ``method``, ``engine``, ``precision``, ``truncation_max``, ``level``.
-        connection: The connection to use if ``backend`` is a name.
+        connection: The connection to use unless ``backend`` has one; by default the process's own.
     """
 
     def __init__(
         self,
-        backend: Union[QuantainerBackend, str] = "qsim",
+        backend: Union[QuantainerBackend, str, None] = None,
         *,
         default_precision: float = 0.0,
         seed: Optional[int] = None,

@@ -20,12 +20,14 @@ class Primitive:
 
     def __init__(
         self,
-        backend: Union[QuantainerBackend, str],
+        backend: Union[QuantainerBackend, str, None],
         seed: Optional[int],
         options: Optional[Dict[str, Any]],
         connection: Optional[Connection],
     ) -> None:
-        self._backend = backend if isinstance(backend, str) else backend.name
+        self._backend: Optional[str] = None
+        if backend is not None:
+            self._backend = backend if isinstance(backend, str) else backend.name
         self._connection = connection or getattr(backend, "connection", None) or connect()
         self.seed = seed
         self.options = dict(options or {})

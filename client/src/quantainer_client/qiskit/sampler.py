@@ -30,16 +30,17 @@ class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
     """Samples circuits; all pubs of a call are one job.
 
     Args:
-        backend: A ``QuantainerBackend`` or the name of one.
+        backend: A ``QuantainerBackend`` or the name of one; None: ``qsim``, or else the only one
+            granted.
         default_shots: For pubs that name none.
         seed: 0 to 2⁶³ − 1; the same seed gives the same bits. None: fresh entropy.
         options: ``method``, ``engine``, ``precision``, ``truncation_max``, ``level``.
-        connection: The connection to use if ``backend`` is a name.
+        connection: The connection to use unless ``backend`` has one; by default the process's own.
     """
 
     def __init__(
         self,
-        backend: Union[QuantainerBackend, str] = "qsim",
+        backend: Union[QuantainerBackend, str, None] = None,
         *,
         default_shots: int = 1024,
         seed: Optional[int] = None,
