@@ -17,9 +17,8 @@ from typing import Any
 
 import pytest
 
-from quantainer_client import channel as channels
 from quantainer_client import wire
-from quantainer_client.channel import Channel, LostError, socket_path
+from quantainer_client.channel import Channel, LostError
 from quantainer_client.connection import Connection
 from quantainer_client.errors import QuantainerError
 from quantainer_client.payload import Payload
@@ -158,16 +157,6 @@ def _as_user(uid: int, path: Path) -> str:
     os.waitpid(pid, 0)
     with os.fdopen(reader) as file:
         return file.read()
-
-
-def test_no_socket_anywhere_lists_where_was_looked(monkeypatch: pytest.MonkeyPatch) -> None:
-    monkeypatch.delenv("QUANTAINER_SOCKET", raising=False)
-    monkeypatch.setenv("XDG_RUNTIME_DIR", "/nowhere")
-    monkeypatch.setattr(channels, "DEVICE_SOCKET", "/nowhere/qvm.sock")
-    monkeypatch.setattr(channels, "HOST_SOCKET", "/nowhere/broker.sock")
-    with pytest.raises(QuantainerError, match=r"/nowhere/qvm.sock.*/nowhere/quantainer") as caught:
-        socket_path()
-    assert caught.value.code == "broker_unavailable"
 
 
 def test_the_environment_names_the_socket(

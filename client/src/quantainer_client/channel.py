@@ -21,37 +21,9 @@ if TYPE_CHECKING:
 
     Reply = Tuple[Dict[str, Any], memoryview]
 
-__all__ = ["DEVICE_SOCKET", "HOST_SOCKET", "Channel", "LostError", "socket_path"]
+__all__ = ["Channel", "LostError"]
 
-DEVICE_SOCKET = "/dev/quantum/qvm.sock"
-HOST_SOCKET = "/run/quantainer/broker.sock"
 _NOTHING = memoryview(b"")
-
-
-def socket_path() -> str:
-    """Return the socket to use: ``QUANTAINER_SOCKET``, the container's device, then the host's.
-
-    Raises:
-        QuantainerError: ``broker_unavailable`` if there is none.
-    """
-    named = os.environ.get("QUANTAINER_SOCKET")
-    if named:
-        return named
-    candidates = [DEVICE_SOCKET, HOST_SOCKET]
-    runtime = os.environ.get("XDG_RUNTIME_DIR")
-    if runtime:
-        candidates.append(f"{runtime}/quantainer/broker.sock")
-    for path in candidates:
-        if os.path.exists(path):  # noqa: PTH110  # pathlib would cost its import
-            return path
-    raise QuantainerError(
-        "broker_unavailable",
-        f"There is no quantum device here: none of {', '.join(candidates)} exists.",
-        hint=(
-            "In a container: start it with --device quantainer.dev/qpu=qsim. "
-            "On the host: start the broker with `quantainer up`, or set QUANTAINER_SOCKET."
-        ),
-    )
 
 
 class Channel:
@@ -77,6 +49,8 @@ class Channel:
             QuantainerError: ``broker_unavailable`` if none is named and none is found.
         """
         if self._path is None:
+            from quantainer_client.sockets import socket_path  # not where the path is named
+
             self._path = socket_path()
         return self._path
 

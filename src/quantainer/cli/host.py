@@ -10,6 +10,7 @@ from typing import Any
 import typer
 
 from quantainer.broker.configuration import load
+from quantainer_client import sockets
 from quantainer_client.channel import Channel
 from quantainer_client.payload import resolve
 
@@ -19,15 +20,20 @@ CALL_TIMEOUT = 30.0
 
 
 def host_socket() -> Path:
-    """Return the broker's socket: ``QUANTAINER_SOCKET``, or the configured runtime directory's.
+    """Return the broker's socket: the configured runtime directory's, or as clients find it.
 
     Raises:
-        QuantainerError: If the configuration cannot be read.
+        QuantainerError: If the configuration cannot be read, or the only broker there is may be
+            another user's.
     """
-    named = os.environ.get("QUANTAINER_SOCKET")
-    if named:
-        return Path(named)
-    return Path(load().values.runtime_dir) / "broker.sock"
+    resolved = load()
+    own = Path(resolved.values.runtime_dir) / sockets.NAME
+    if resolved.sources["runtime_dir"] != "default" and "QUANTAINER_SOCKET" not in os.environ:
+        return own
+    found, _, ignored = sockets.find(os.geteuid(), os.environ)
+    if found is None and not ignored:
+        return own
+    return Path(sockets.socket_path())
 
 
 def open_channel(path: Path | None = None) -> Channel:

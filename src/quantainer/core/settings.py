@@ -12,6 +12,7 @@ from typing import Annotated, Any, Literal
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from quantainer_client.errors import QuantainerError
+from quantainer_client.sockets import runtime_folders
 
 __all__ = ["Durability", "Resolved", "Settings", "parse_size", "platform_defaults", "resolve"]
 
@@ -116,14 +117,15 @@ class Resolved:
 
 def platform_defaults(uid: int, environ: Mapping[str, str]) -> dict[str, str]:
     """Return the directories for a user: the system's for root, XDG's for others."""
+    own = runtime_folders(uid, environ)[0]
     if uid == 0:
-        return {"runtime_dir": "/run/quantainer", "state_dir": "/var/lib/quantainer"}
+        return {"runtime_dir": own, "state_dir": "/var/lib/quantainer"}
     runtime = environ.get("XDG_RUNTIME_DIR")
     state = environ.get("XDG_STATE_HOME") or f"{environ.get('HOME', '')}/.local/state"
     return {
-        "runtime_dir": f"{runtime}/quantainer" if runtime else f"/tmp/quantainer-{uid}",
+        "runtime_dir": own,
         "state_dir": f"{state}/quantainer",
-        "cdi_dir": f"{runtime}/cdi" if runtime else f"/tmp/quantainer-{uid}/cdi",
+        "cdi_dir": f"{runtime}/cdi" if runtime else f"{own}/cdi",
     }
 
 
