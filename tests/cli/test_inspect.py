@@ -153,12 +153,8 @@ def test_a_refusal_names_file_line_and_way_out(tmp_path: Path) -> None:
     [
         (("inspect", "/nonexistent"), "No such file"),
         (("inspect", "{bell}", "-B", "nothing"), "There is no backend 'nothing'"),
-        (("inspect", "{bell}", "--gate-library", "own"), "no gate library 'own'"),
         (("inspect", "{bell}", "--max-gates", "1"), "the limit is 1"),
         (("inspect", "{bell}", "--input", "x"), "NAME=VALUE"),
-        (("compile", "{bell}", "-B", "qsim", "-o", "x.exe"), "the name must end in"),
-        (("compile", "{bell}", "-B", "fake_manila", "--level", "7"), "no optimisation level 7"),
-        (("inspect", "{bell}", "-B", "fake_manila", "--level", "7"), "no optimisation level 7"),
     ],
 )
 def test_wrong_arguments_are_refused(bell: str, arguments: tuple[str, ...], message: str) -> None:

@@ -90,6 +90,8 @@ def test_devices_and_hello(broker_socket: Path) -> None:
         (["run", str(EXAMPLES / "bell.qasm"), "--seed", "4.5"], 1, ["--seed", "'4.5'"]),
         (["run", str(EXAMPLES / "bell.qasm"), "--seed", "-1"], 1, ["9223372036854775807"]),
         (["run", str(EXAMPLES / "bell.qasm"), "--backend", "x"], 1, ["'x'"]),
+        (["run", str(EXAMPLES / "bell.qasm"), "--timeout", "-1"], 2, ["--timeout", "'-1'"]),
+        (["run", str(EXAMPLES / "bell.qasm"), "--timeout", "nan"], 2, ["--timeout", "'nan'"]),
         (["run"], 2, ["usage"]),
         ([], 2, ["usage"]),
         (["nonsense"], 2, ["usage"]),

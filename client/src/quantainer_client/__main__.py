@@ -16,7 +16,7 @@ from quantainer_client.connection import connect
 from quantainer_client.errors import QuantainerError
 from quantainer_client.inputs import inputs_of
 from quantainer_client.source import read_source
-from quantainer_client.submission import Pub
+from quantainer_client.submission import Pub, checked_timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -70,7 +70,7 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="OpenQASM 3: value of an input variable; repeatable",
     )
-    run.add_argument("--timeout", type=float, help="seconds for the job (default: an hour)")
+    run.add_argument("--timeout", type=_seconds, help="seconds for the job (default: an hour)")
     run.set_defaults(command=_run)
 
     devices = commands.add_parser("devices", help="list the backends this container was granted")
@@ -145,6 +145,16 @@ def _integer(text: str, code: str, option: str) -> int:
         return int(text)
     except ValueError:
         raise QuantainerError(code, f"{option} takes an integer, not {text!r}.") from None
+
+
+def _seconds(text: str) -> float:
+    """Return a number of seconds; what can never be one is misuse, and exits with 2."""
+    try:
+        return checked_timeout(float(text))
+    except (ValueError, QuantainerError):
+        raise argparse.ArgumentTypeError(
+            f"{text!r} is not a finite number of seconds above 0"
+        ) from None
 
 
 def _print_json(value: Any) -> None:

@@ -10,6 +10,7 @@ from typing import Annotated, Any
 import typer
 from rich.console import Console
 
+from quantainer.cli import values
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["app"]
@@ -70,7 +71,7 @@ def compile_rates(
 def agreement(
     as_json: Json = False,
     containers: Annotated[int, typer.Option(min=1, help="Alive at any time.")] = 200,
-    seconds: Annotated[float, typer.Option(min=0.1, help="Of churn.")] = 60.0,
+    seconds: Annotated[float, typer.Option(parser=values.seconds, help="Of churn.")] = 60.0,
 ) -> None:
     """How long containers and their circuits disagree.
 
@@ -93,7 +94,9 @@ def leases(
     as_json: Json = False,
     number: Annotated[int, typer.Option("--leases", min=2, help="Open at once.")] = 1000,
     clients: Annotated[int, typer.Option(min=1, help="Busy ones among them.")] = 64,
-    seconds: Annotated[float, typer.Option(min=1, help="Of each of two rounds.")] = 30.0,
+    seconds: Annotated[
+        float, typer.Option(parser=values.seconds, help="Of each of two rounds.")
+    ] = 30.0,
 ) -> None:
     """A thousand leases, dozens of them busy.
 

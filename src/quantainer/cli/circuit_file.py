@@ -4,10 +4,11 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated, Any, Literal
 
 import typer
 
+from quantainer.cli.refusal import MisuseError
 from quantainer.core.spelling import guess
 from quantainer_client.errors import QuantainerError
 from quantainer_client.inputs import inputs_of
@@ -22,6 +23,7 @@ __all__ = [
     "CircuitName",
     "File",
     "Format",
+    "FormatName",
     "GateLibrary",
     "Inputs",
     "Level",
@@ -32,15 +34,20 @@ __all__ = [
 ]
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Circuit file, or - for standard input.")]
-Format = Annotated[str | None, typer.Option("--format", help="Format; found by content if absent.")]
+FormatName = Literal["cirq", "columnar", "qasm2", "qasm3", "qir", "qpy", "stim"]
+Format = Annotated[
+    FormatName | None, typer.Option("--format", help="Format; found by content if absent.")
+]
 BackendName = Annotated[str | None, typer.Option("--backend", "-B", help="Device to look at.")]
 GateLibrary = Annotated[
-    str,
+    Literal["legacy", "strict"],
     typer.Option(
         help="OpenQASM 2: legacy (Qiskit's wider one) or strict (qelib1.inc as published)."
     ),
 ]
-CircuitName = Annotated[str | None, typer.Option("--circuit", help="Which of several circuits.")]
+CircuitName = Annotated[
+    str | None, typer.Option("--circuit", metavar="NAME", help="Which of several circuits.")
+]
 Inputs = Annotated[
     list[str] | None,
     typer.Option(
@@ -48,9 +55,13 @@ Inputs = Annotated[
     ),
 ]
 Level = Annotated[
-    int, typer.Option(metavar="0-3", help="Effort: 0 only makes it fit, 3 tries hardest.")
+    int | None,
+    typer.Option(min=0, max=3, help="Effort: 0 only makes it fit, 3 tries hardest. Default 1."),
 ]
-MaxGates = Annotated[int | None, typer.Option(help="Limit of operations, loops unrolled.")]
+MaxGates = Annotated[int | None, typer.Option(min=1, help="Limit of operations, loops unrolled.")]
+
+_WITH_NAMES = ("qir", "qpy")
+"""Formats of files that may hold several circuits."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -72,15 +83,10 @@ class Reading:
 
         Raises:
             QuantainerError: If there is no such file or it cannot be read.
+            MisuseError: If it is a file of one circuit, and another is asked for by name.
         """
         from quantainer.circuits import ReadOptions, read
 
-        if self.gate_library not in ("legacy", "strict"):
-            raise QuantainerError(
-                "invalid_option",
-                f"there is no gate library {self.gate_library!r}.",
-                limit=["legacy", "strict"],
-            )
         chosen: dict[str, Any] = {"gate_library": self.gate_library, "circuit": self.circuit}
         chosen["keep_faults"] = keep_faults
         if self.file != "-":
@@ -90,7 +96,14 @@ class Reading:
         if self.max_gates is not None:
             chosen["max_gates"] = self.max_gates
         name = "<stdin>" if self.file == "-" else Path(self.file).name
-        return read(read_source(self.file), name, self.format, ReadOptions(**chosen))
+        found = read(read_source(self.file), name, self.format, ReadOptions(**chosen))
+        if self.circuit is not None and found.format not in _WITH_NAMES:
+            raise MisuseError(
+                "invalid_option",
+                f"--circuit {self.circuit!r}: {name} is {found.format}, a file of one circuit.",
+                hint="It chooses among the circuits of a QPY file and the functions of a QIR file.",
+            )
+        return found
 
 
 def node_limits() -> Limits:

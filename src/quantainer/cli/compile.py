@@ -42,7 +42,7 @@ def compile_file(
         Path | None,
         typer.Option("--output", "-o", help="Where to write: .qasm, .qpy or .qcol."),
     ] = None,
-    level: Level = 1,
+    level: Level = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print the facts as JSON.")] = False,
     circuit_format: Format = None,
     gate_library: GateLibrary = "legacy",
@@ -59,13 +59,13 @@ def compile_file(
     """
     kind = _FORMATS.get(output.suffix if output else ".qasm")
     if kind is None:
-        raise QuantainerError(
-            "invalid_option", f"{output}: the name must end in one of {', '.join(_FORMATS)}."
+        raise typer.BadParameter(
+            f"{output}: the name must end in one of {', '.join(_FORMATS)}.", param_hint="'--output'"
         )
     reading = Reading(file, circuit_format, gate_library, circuit, tuple(inputs or ()), max_gates)
 
     def work() -> None:
-        _compile(reading, backend, output, kind, level, as_json=as_json)
+        _compile(reading, backend, output, kind, 1 if level is None else level, as_json=as_json)
 
     shielded(file, work)
 

@@ -41,7 +41,7 @@ _DRAWN_QUBITS = 40
 def inspect(
     file: File,
     backend: BackendName = None,
-    level: Level = 1,
+    level: Level = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
     svg: Annotated[Path | None, typer.Option(help="Write a drawing as SVG.")] = None,
     png: Annotated[Path | None, typer.Option(help="Write a drawing as PNG.")] = None,
@@ -58,10 +58,14 @@ def inspect(
       quantainer inspect bell.qasm
       quantainer inspect bell.qasm --backend fake_lima --json
     """
+    if level is not None and backend is None:
+        raise typer.BadParameter(
+            "It says how hard to compile for a backend: add --backend.", param_hint="'--level'"
+        )
     reading = Reading(file, circuit_format, gate_library, circuit, tuple(inputs or ()), max_gates)
 
     def work() -> None:
-        _inspect(reading, backend, level, svg, png, as_json=as_json)
+        _inspect(reading, backend, 1 if level is None else level, svg, png, as_json=as_json)
 
     shielded(file, work)
 
@@ -171,11 +175,11 @@ def _draw(circuit: Circuit, path: Path, kind: str) -> None:
 
         matplotlib.use("Agg")
         figure = circuit.program.draw("mpl", fold=40)
-    except ImportError as error:  # Qiskit's own error for a missing package is one too
+    except ImportError:  # Qiskit's own error for a missing package is one too
         raise QuantainerError(
             "invalid_option",
-            f"drawing needs a package that is not installed: {error}",
-            hint="Install quantainer[plot].",
+            f"--{kind} draws with matplotlib and pylatexenc, which are not both installed.",
+            hint="Install quantainer[plot], or: pip install matplotlib pylatexenc",
         ) from None
     try:
         figure.savefig(path, format=kind, bbox_inches="tight")

@@ -7,6 +7,7 @@ from typing import Annotated, Any
 
 import typer
 
+from quantainer.cli import values
 from quantainer.cli.host import ask, duration, host_socket, print_json
 from quantainer_client.errors import QuantainerError
 
@@ -67,7 +68,9 @@ def show(job: JobName, as_json: AsJson = False) -> None:
 @app.command()
 def result(
     job: JobName,
-    timeout: Annotated[float, typer.Option(help="Seconds to wait for its end.")] = 3600.0,
+    timeout: Annotated[
+        float, typer.Option(parser=values.wait, metavar="SECONDS", help="To wait for its end.")
+    ] = 3600.0,
     partial: Annotated[
         bool, typer.Option("--partial", help="What is measured by now, or was when it stopped.")
     ] = False,

@@ -63,6 +63,14 @@ class _Commands(TyperGroup):
         module = importlib.import_module(f"quantainer.cli.{cmd_name}")
         return typer.main.get_command(module.app)
 
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Find the subcommand; the framework would guess among those that are loaded."""
+        if args[0] in COMMANDS:
+            return super().resolve_command(ctx, args)
+        from quantainer.core.spelling import guess
+
+        return ctx.fail(f"No such command {args[0]!r}. {guess(args[0], COMMANDS)}".strip())
+
     def invoke(self, ctx: Any) -> Any:
         """Run the subcommand; a reader that has seen enough (``| head``) is no error."""
         try:
@@ -112,7 +120,7 @@ def main() -> None:
         app()
     except QuantainerError as error:
         print_refusal(error)
-        sys.exit(1)
+        sys.exit(getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         sys.exit(130)
     except Exception as error:

@@ -8,9 +8,15 @@ import typer
 
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["print_refusal"]
+__all__ = ["MisuseError", "print_refusal"]
 
 _LISTED_MAX = 12
+
+
+class MisuseError(QuantainerError):
+    """A command that can never be right as it was given, whatever is on this node."""
+
+    exit_code = 2
 
 
 def print_refusal(error: QuantainerError) -> None:

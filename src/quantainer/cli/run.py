@@ -9,11 +9,10 @@ import typer
 from typer.core import TyperCommand
 
 from quantainer.broker import configuration
-from quantainer.cli.refusal import print_refusal
 from quantainer.device import cdi
 from quantainer.engines.docker import Docker
 from quantainer.engines.embedded.engine import Embedded
-from quantainer.engines.engine import Engine, NotMadeError, choose
+from quantainer.engines.engine import Engine, choose
 from quantainer.engines.podman import Podman
 from quantainer.engines.request import parse
 
@@ -71,8 +70,4 @@ def run(words: list[str]) -> int:
     if not request.devices:
         sys.stderr.write("quantainer: no quantum device is asked for; add --device /dev/qsim.\n")
     engines: list[Engine] = [Docker(), Podman(settings), Embedded(settings)]
-    try:
-        return choose(request.engine, request.image, engines).run(request)
-    except NotMadeError as error:
-        print_refusal(error)
-        return NotMadeError.exit_code
+    return choose(request.engine, request.image, engines).run(request)

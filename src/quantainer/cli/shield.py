@@ -9,6 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 
+from quantainer.cli.refusal import MisuseError
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["MEMORY_BYTES", "shielded"]
@@ -46,7 +47,8 @@ def shielded(what: str, work: Callable[[], None], memory_bytes: int = MEMORY_BYT
             hint=f"The file is broken, or needs more than {memory_bytes >> 20} MiB.",
         )
     if report:
-        raise QuantainerError.from_dict(json.loads(report))
+        fields = json.loads(report)
+        raise (MisuseError if fields["misuse"] else QuantainerError).from_dict(fields["error"])
 
 
 def _limit(memory_bytes: int) -> None:
@@ -81,4 +83,5 @@ def _report(sender: int, work: Callable[[], None]) -> int:
 def _send(sender: int, error: QuantainerError) -> None:
     sys.stdout.flush()
     with os.fdopen(sender, "wb") as file:
-        file.write(json.dumps(error.to_dict(), default=str).encode())
+        report = {"error": error.to_dict(), "misuse": isinstance(error, MisuseError)}
+        file.write(json.dumps(report, default=str).encode())

@@ -3,11 +3,12 @@
 from __future__ import annotations
 
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
-from quantainer.cli.circuit_file import Inputs
+from quantainer.cli import values
+from quantainer.cli.circuit_file import File, Format, Inputs
 from quantainer.cli.host import host_socket, print_json
 from quantainer_client.connection import Connection
 from quantainer_client.errors import QuantainerError
@@ -23,9 +24,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 @app.command()
 def submit(
-    file: Annotated[
-        str, typer.Argument(metavar="FILE", help="Circuit file, or - for standard input.")
-    ],
+    file: File,
     shots: Annotated[str, typer.Option(metavar="N", help="Number of shots.")] = "1024",
     backend: Annotated[
         str | None, typer.Option("--backend", "-B", help="Device to use; qsim if absent.")
@@ -39,12 +38,15 @@ def submit(
     engine: Annotated[
         str | None, typer.Option(help="One that `quantainer devices` names; chosen if absent.")
     ] = None,
-    precision: Annotated[str | None, typer.Option(help="single or double.")] = None,
-    priority: Annotated[int, typer.Option(help="Among your own jobs; higher is sooner.")] = 0,
-    timeout: Annotated[float | None, typer.Option(help="Seconds the job may run.")] = None,
-    circuit_format: Annotated[
-        str | None, typer.Option("--format", help="Format; found by content if absent.")
+    precision: Annotated[Literal["single", "double"] | None, typer.Option()] = None,
+    priority: Annotated[
+        int, typer.Option(min=-100, max=100, help="Among your own jobs; higher is sooner.")
+    ] = 0,
+    timeout: Annotated[
+        float | None,
+        typer.Option(parser=values.seconds, metavar="SECONDS", help="Time the job may run."),
     ] = None,
+    circuit_format: Format = None,
     inputs: Inputs = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -8,12 +8,13 @@ import subprocess
 import sys
 import time
 from pathlib import Path
-from typing import Annotated, Any
+from typing import Annotated, Any, Literal
 
 import typer
 
 from quantainer.broker.configuration import load
-from quantainer.cli.host import open_channel
+from quantainer.cli import values
+from quantainer.cli.host import open_channel, print_json
 from quantainer.core.settings import Resolved
 from quantainer_client.errors import QuantainerError
 
@@ -30,23 +31,46 @@ def up(
     foreground: Annotated[
         bool, typer.Option("--foreground", "-f", help="Stay in the foreground; log to stderr.")
     ] = False,
-    runtime_dir: Annotated[str | None, typer.Option(help="Sockets and devices.json.")] = None,
-    state_dir: Annotated[str | None, typer.Option(help="Database and results.")] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print process, socket and log as JSON.")
+    ] = False,
+    runtime_dir: Annotated[
+        str | None,
+        typer.Option(parser=values.named, metavar="DIR", help="Sockets and devices.json."),
+    ] = None,
+    state_dir: Annotated[
+        str | None, typer.Option(parser=values.named, metavar="DIR", help="Database and results.")
+    ] = None,
     socket_group: Annotated[
-        str | None, typer.Option(help="Group that may use the host socket.")
+        str | None,
+        typer.Option(
+            parser=values.named, metavar="GROUP", help="Group that may use the host socket."
+        ),
     ] = None,
-    workers: Annotated[int | None, typer.Option(help="Jobs that run at once.")] = None,
-    threads: Annotated[int | None, typer.Option(help="Threads of one job.")] = None,
+    workers: Annotated[int | None, typer.Option(min=1, help="Jobs that run at once.")] = None,
+    threads: Annotated[int | None, typer.Option(min=1, help="Threads of one job.")] = None,
     memory_limit: Annotated[
-        str | None, typer.Option(help="Memory of all jobs together, such as 4GiB.")
+        int | None,
+        typer.Option(
+            parser=values.memory, metavar="SIZE", help="Memory of all jobs together, such as 4GiB."
+        ),
     ] = None,
-    memory_reserve: Annotated[str | None, typer.Option(help="Memory kept free of jobs.")] = None,
+    memory_reserve: Annotated[
+        int | None,
+        typer.Option(parser=values.size, metavar="SIZE", help="Memory kept free of jobs."),
+    ] = None,
     durability: Annotated[
-        str | None, typer.Option(help="normal, or full to survive loss of power.")
+        Literal["normal", "full"] | None, typer.Option(help="full survives loss of power.")
     ] = None,
-    shots_max: Annotated[int | None, typer.Option(help="Shots of one circuit.")] = None,
-    job_timeout: Annotated[float | None, typer.Option(help="Seconds a job may run.")] = None,
-    log_level: Annotated[str | None, typer.Option(help="debug, info, warning or error.")] = None,
+    shots_max: Annotated[int | None, typer.Option(min=1, help="Shots of one circuit.")] = None,
+    job_timeout: Annotated[
+        float | None,
+        typer.Option(parser=values.seconds, metavar="SECONDS", help="Time a job may run."),
+    ] = None,
+    log_level: Annotated[
+        Literal["debug", "info", "warning", "error"] | None,
+        typer.Option(help="What goes to the log."),
+    ] = None,
 ) -> None:
     """Start the broker and wait until it answers.
 
@@ -58,6 +82,10 @@ def up(
       quantainer up
       quantainer up --foreground --workers 1 --memory-limit 4GiB
     """
+    if foreground and as_json:
+        raise typer.BadParameter(
+            "The broker in the foreground prints its log.", param_hint="'--json'"
+        )
     flags: dict[str, Any] = {
         "runtime_dir": runtime_dir,
         "state_dir": state_dir,
@@ -78,10 +106,16 @@ def up(
 
         serve(resolved)
         return
-    _start_detached(resolved, flags)
+    started = _start_detached(resolved, flags)
+    if as_json:
+        print_json(started)
+        return
+    typer.echo(f"Broker {started['pid']} answers on {started['socket']}.")
+    typer.echo(f"Log: {started['log']}")
 
 
-def _start_detached(resolved: Resolved, flags: dict[str, Any]) -> None:
+def _start_detached(resolved: Resolved, flags: dict[str, Any]) -> dict[str, Any]:
+    """Start a broker that outlives this process; return where it is, once it answers."""
     settings = resolved.values
     socket = Path(settings.runtime_dir) / "broker.sock"
     if _answers(socket):
@@ -106,8 +140,7 @@ def _start_detached(resolved: Resolved, flags: dict[str, Any]) -> None:
             cwd="/",
         )
     _await_ready(process, socket, log, start)
-    typer.echo(f"Broker {process.pid} answers on {socket}.")
-    typer.echo(f"Log: {log}")
+    return {"pid": process.pid, "socket": str(socket), "log": str(log)}
 
 
 def _await_ready(process: subprocess.Popen[bytes], socket: Path, log: Path, start: int) -> None:

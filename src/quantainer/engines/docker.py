@@ -92,5 +92,6 @@ def check_names(devices: tuple[str, ...], folders: list[Path]) -> None:
             raise QuantainerError(
                 "unknown_backend",
                 f"This node has no quantum device {device!r}.",
-                hint=f"{guess(device, ours)}It has {listed(ours)}.",
+                hint=f"{guess(device, ours)}It has {listed(set(ours) - {'all'})}, or all of them "
+                "as 'all'.",
             )
