@@ -22,15 +22,21 @@ import numpy as np
 
 from quantainer.circuits.collected import Collected
 from quantainer.circuits.columnar import build
-from quantainer.circuits.compile import DEFAULT_SEED, Compiled, check_for, compile_program, pins
+from quantainer.circuits.compile import (
+    DEFAULT_SEED,
+    Compiled,
+    check_for,
+    compile_program,
+    no_collection,
+    pins,
+)
 from quantainer.circuits.exact import Exact
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.shelf import Shelf
 from quantainer.circuits.structure import Place, angles_of, special, structure_of
 from quantainer.circuits.target import digest_of
 from quantainer.circuits.template import Template, make_template
-from quantainer_client.columnar import decode
-from quantainer_client.qiskit.encode import encode
+from quantainer_client.qiskit.encode import encode, encode_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
@@ -39,6 +45,7 @@ if TYPE_CHECKING:
     from quantainer.circuits.circuit import Circuit
     from quantainer.core.facts import Facts
     from quantainer.core.target import TargetFacts
+    from quantainer_client.columns import Columns
 
 __all__ = ["CompileCache", "Statistics"]
 
@@ -128,28 +135,30 @@ class CompileCache:
             QuantainerError: As :func:`quantainer.circuits.compile.compile_for`.
         """
         self._notice(target)
-        data, kind = circuit.columnar, "columnar"
-        if data is None:
-            data, kind = encode(circuit.program)
+        data, columns = circuit.columnar, circuit.columns
+        if columns is None:
+            columns = encode_columns(circuit.program)
+            data = None if columns is None else columns.encode()
         job = _Job(circuit, facts, target, level, seed, planning)
         pinned = pins(circuit.program, target)
-        if kind != "columnar" or pinned:
-            digest = blake2b(data, digest_size=16)
-            digest.update(repr(sorted(pinned)).encode())
-            key = (digest.digest(), digest_of(target), level, seed)
-            found = self._exact(key, b"", job)
-        else:
-            found = self._compile_columnar(data, job)
+        with no_collection():
+            if data is None or columns is None or pinned:
+                digest = blake2b(data or encode(circuit.program)[0], digest_size=16)
+                digest.update(repr(sorted(pinned)).encode())
+                key = (digest.digest(), digest_of(target), level, seed)
+                found = self._exact(key, b"", job)
+            else:
+                found = self._compile_columnar(data, columns, job)
         return replace(found, metadata=circuit.program.metadata or {})
 
-    def _compile_columnar(self, data: bytes, job: _Job) -> Compiled:
+    def _compile_columnar(self, data: bytes, columns: Columns, job: _Job) -> Compiled:
         key, place, angles, fixed = self._sought(data, job.target, job.level, job.seed)
         entry = self._get(key)
         if entry is not None and entry.template is not None:
             return _instance(entry.template, angles, place, self._state(key, entry, job))
         check_for(job.circuit, job.facts, job.target, job.level)
         if self._wants_template(entry, place, angles, fixed, job.level):
-            template, made = make_template(decode(data), job.target, job.level, job.seed, fixed)
+            template, made = make_template(columns, job.target, job.level, job.seed, fixed)
             self._keep_template(key, entry or _Entry(), template, job)
             if template is not None:
                 self.statistics.misses += 1

@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING
 if TYPE_CHECKING:
     from qiskit import QuantumCircuit
 
+    from quantainer_client.columns import Columns
+
 __all__ = ["SCRATCH", "Circuit"]
 
 SCRATCH = "__scratch__"
@@ -25,6 +27,7 @@ class Circuit:
         notes: What the reader chose and the user should know ("read with the legacy gate library").
         faults: Places and reasons why it can be measured and never run; read so only on demand.
         columnar: The columnar bytes it was read from, which the compile cache looks it up by.
+        columns: What they say.
     """
 
     program: QuantumCircuit
@@ -32,4 +35,5 @@ class Circuit:
     name: str = ""
     notes: tuple[str, ...] = ()
     columnar: bytes | None = None
+    columns: Columns | None = None
     faults: tuple[str, ...] = ()

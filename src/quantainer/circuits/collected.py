@@ -1,13 +1,15 @@
-"""Collected: a compiled program whose marks have become runs of gates again.
+"""Collected: a compiled program whose marks have become chains of gates again.
 
-Runs are joined with the gates that came to lie beside them, and shortened; each of their angles is
-an affine function of the source's.
+Chains are joined with the gates that came to lie beside them, and shortened; each of their angles
+is an affine function of the source's.
 """
 
 from __future__ import annotations
 
 from array import array
 from dataclasses import dataclass
+from functools import lru_cache
+from itertools import chain
 from typing import Any
 
 import numpy as np
@@ -17,16 +19,28 @@ from qiskit._accelerate.circuit import CircuitInstruction
 from qiskit.circuit import Qubit
 
 from quantainer.circuits.builder import STANDARD_GATES
-from quantainer.circuits.runs import SX, Run, X, joined, tidied, written
+from quantainer.circuits.chains import (
+    WRITTEN,
+    Chain,
+    Link,
+    Pattern,
+    Weights,
+    gathered,
+    pattern_of,
+)
+from quantainer.circuits.runs import SX, X
 from quantainer_client.columns import GATES, Columns
 
-__all__ = ["Collected", "Terms", "collected"]
+__all__ = ["Collected", "collected"]
 
-_JOINS = -1
+_JOINS, _BEYOND = -1, -2
+_JOINING = {True: {"delay", "rz", "sx", "x"}, False: {"delay", "rz"}}
+"""What joins a chain, if gates may be taken away, and if not."""
 _PLAIN = {name for name, (_, params) in GATES.items() if not params} | {"reset", "barrier"}
-
-Terms = list[tuple[int, tuple[tuple[int, float], ...]]]
-"""``(compiled slot, ((source slot, weight), …))`` of each angle that is free."""
+_FIXED: dict[str, Chain] = {
+    "sx": ((Link("sx", (), SX, 0),), ()),
+    "x": ((Link("x", (), X, 0),), ()),
+}
 
 
 @dataclass(frozen=True, slots=True)
@@ -35,26 +49,26 @@ class Collected:
 
     Attributes:
         columns: All of it but the free terms.
-        terms: Slot and terms of each angle that is free.
+        first: First term of each angle that is free.
+        more: All further terms.
         program: Its wires.
         operations: Of the program; wherever an angle belongs the qubit that is turned.
     """
 
     columns: Columns
-    terms: Terms
+    first: Weights
+    more: Weights
     program: QuantumCircuit
     operations: list[Any]
 
     def filled(self, angles: NDArray[np.float64]) -> QuantumCircuit:
         """Return the program with its angles: what its columns would become, in less time."""
-        values = iter(angles.tolist())
-        turn, kept = STANDARD_GATES["rz"], self.operations
-        operations = [
-            CircuitInstruction.from_standard(turn, (step,), (next(values),))
-            if type(step) is Qubit
-            else step
-            for step in kept
-        ]
+        turn, operations = STANDARD_GATES["rz"], self.operations.copy()
+        kinds = np.frombuffer(self.columns.kinds, dtype=np.uint16)
+        rotations = np.flatnonzero(kinds == WRITTEN.index("rz"))
+        for place, angle in zip(rotations.tolist(), angles.tolist(), strict=True):
+            at = (operations[place],)
+            operations[place] = CircuitInstruction.from_standard(turn, at, (angle,))
         program = QuantumCircuit(global_phase=self.program.global_phase)
         program.add_bits(self.program.qubits)
         program.add_bits(self.program.clbits)
@@ -64,119 +78,177 @@ class Collected:
         return program
 
 
-def collected(program: QuantumCircuit, runs: list[Run], level: int) -> Collected | None:
-    """Return a compiled program with the runs put back.
+def collected(program: QuantumCircuit, chains: list[Chain], level: int) -> Collected | None:
+    """Return a compiled program with the chains put back.
 
     ``None`` if it has operations beyond those of the columnar form.
 
     Args:
         program: What was compiled.
-        runs: What each mark stands for.
+        chains: What each mark stands for.
         level: At level 0 no gate is taken away.
     """
+    tidy = level > 0
     columns = Columns(program.num_qubits, program.num_clbits)
     columns.global_phase = float(program.global_phase)
-    qubit_at = {bit: index for index, bit in enumerate(program.qubits)}
     clbit_at = {bit: index for index, bit in enumerate(program.clbits)}
     columns.registers = [
         (register.name, [clbit_at[bit] for bit in register]) for register in program.cregs
     ]
-    writer = _Writer(columns, program.qubits, tidy=level > 0)
-    waiting = writer.waiting
-    known: dict[Any, tuple[tuple[int, ...], int]] = {}
-    kinds, operands, operations = writer.kinds, writer.operands, writer.operations
-    for instruction in program._data:
-        name, qubits = instruction.name, instruction.qubits
-        found = known.get((name, qubits))
-        if found is None:
-            wires = tuple([qubit_at[bit] for bit in qubits])
-            kind = _JOINS
-            if not writer.joins(name):
-                if name not in _PLAIN and name != "measure":
-                    return None
-                kind = writer.kind(name, len(wires), len(instruction.clbits))
-            known[name, qubits] = wires, kind
-        else:
-            wires, kind = found
-        if kind == _JOINS:
-            writer.wait(wires[0], _run(instruction, name, runs))
-            continue
-        for wire in wires:
-            if wire in waiting:
-                writer.release(wire)
-        kinds.append(kind)
-        operands += wires
-        operations.append(instruction)
-        if name == "measure":
-            operands.append(clbit_at[instruction.clbits[0]])
-    for wire in sorted(waiting):
-        writer.release(wire)
-    writer.finish()
-    return Collected(columns, writer.terms, program, writer.operations)
+    steps = _steps(program, columns, tidy=tidy)
+    if (steps.kinds == _BEYOND).any():
+        return None
+    found = _joined(steps, chains)
+    patterns = [pattern_of(links, tidy=tidy) for links, _ in found.chains]
+    operations = _write(columns, program.qubits, steps, found, patterns)
+    constants, first, more = gathered(patterns, [slots for _, slots in found.chains])
+    columns.params = array("d", constants)
+    return Collected(columns, first, more, program, operations)
 
 
-def _run(instruction: Any, name: str, runs: list[Run]) -> Run:
-    if name == "delay":
-        return runs[int(instruction.params[0])]
-    if name == "rz":
-        return [(instruction.params[0], ())]
-    return SX if name == "sx" else X
+@dataclass(frozen=True, slots=True)
+class _Steps:
+    """A program's operations.
+
+    Attributes:
+        operations: They themselves.
+        kinds: Kind of each in the columns, ``_JOINS`` or ``_BEYOND``.
+        wires: Qubits of each.
+        operands: The same, with the bits that they are measured into.
+    """
+
+    operations: list[Any]
+    kinds: NDArray[np.intp]
+    wires: list[tuple[int, ...]]
+    operands: list[tuple[int, ...]]
 
 
-class _Writer:
-    """Writes columns; runs wait for what follows them on their qubit."""
+@dataclass(frozen=True, slots=True)
+class _Joined:
+    """Chains of a compiled program, in the order of their first operations.
+
+    Attributes:
+        chains: They themselves.
+        steps: Number of the first operation of each.
+        wires: Qubit of each.
+    """
+
+    chains: list[Chain]
+    steps: NDArray[np.intp]
+    wires: NDArray[np.intp]
+
+
+class _Numbers(dict[tuple[str, tuple[Qubit, ...]], int]):
+    """Numbers operations; those that are equal but for angles and classical bits share one.
+
+    Attributes:
+        wires: Qubits of each number.
+        kinds: Kind of each number in the columns, ``_JOINS`` or ``_BEYOND``.
+        measures: Kind of measurements.
+    """
 
     def __init__(self, columns: Columns, qubits: list[Qubit], *, tidy: bool) -> None:
-        self.tidy = tidy
-        self.waiting: dict[int, Run] = {}
-        self.terms: Terms = []
-        self.operations: list[Any] = []
-        self._qubits = qubits
-        self._shared: dict[tuple[str, int], Any] = {}
-        self._columns = columns
-        self._known: dict[tuple[str, int], int] = {}
+        super().__init__()
+        self.wires: list[tuple[int, ...]] = []
         self.kinds: list[int] = []
-        self.operands: list[int] = []
-        self._params: list[float] = []
+        self.measures = columns.kind("measure", 1, 1)
+        self._columns, self._joining = columns, _JOINING[tidy]
+        self._place = {bit: index for index, bit in enumerate(qubits)}
 
-    def joins(self, name: str) -> bool:
-        """Tell whether a gate joins a run: at level 0, rotations about Z alone."""
-        return name in ("delay", "rz") or (self.tidy and name in ("sx", "x"))
+    def __missing__(self, key: tuple[str, tuple[Qubit, ...]]) -> int:
+        name, qubits = key
+        if name in self._joining:
+            kind = _JOINS
+        elif name == "measure":
+            kind = self.measures
+        else:
+            kind = self._columns.kind(name, len(qubits)) if name in _PLAIN else _BEYOND
+        self[key] = number = len(self.kinds)
+        self.kinds.append(kind)
+        self.wires.append(tuple([self._place[bit] for bit in qubits]))
+        return number
 
-    def wait(self, wire: int, run: Run) -> None:
-        before = self.waiting.get(wire)
-        self.waiting[wire] = run if before is None else joined(before, run)
 
-    def release(self, wire: int) -> None:
-        run = self.waiting.pop(wire)
-        for gate in written(tidied(run) if self.tidy else run, tidy=self.tidy):
-            if isinstance(gate, str):
-                self.kinds.append(self.kind(gate, 1))
-                self.operations.append(self._shared_gate(gate, wire))
-            else:
-                self.kinds.append(self.kind("rz", 1, params=1))
-                self.operations.append(self._qubits[wire])
-                if gate[1]:
-                    self.terms.append((len(self._params), gate[1]))
-                self._params.append(gate[0])
-            self.operands.append(wire)
+def _steps(program: QuantumCircuit, columns: Columns, *, tidy: bool) -> _Steps:
+    for name in WRITTEN:  # so that their kinds are those of patterns
+        columns.kind(name, 1, 0, STANDARD_GATES[name].num_params)
+    numbers = _Numbers(columns, program.qubits, tidy=tidy)
+    operations = list(program._data)
+    found = [numbers[step.name, step.qubits] for step in operations]
+    wires = [numbers.wires[number] for number in found]
+    kinds = np.array(numbers.kinds, dtype=np.intp)[found]
+    operands = wires.copy()
+    clbit_at = {bit: index for index, bit in enumerate(program.clbits)}
+    for place in np.flatnonzero(kinds == numbers.measures).tolist():
+        operands[place] += (clbit_at[operations[place].clbits[0]],)
+    return _Steps(operations, kinds, wires, operands)
 
-    def _shared_gate(self, name: str, wire: int) -> Any:
-        found = self._shared.get((name, wire))
-        if found is None:
-            at = (self._qubits[wire],)
-            found = CircuitInstruction.from_standard(STANDARD_GATES[name], at, ())
-            self._shared[name, wire] = found
-        return found
 
-    def kind(self, name: str, qubits: int, clbits: int = 0, params: int = 0) -> int:
-        kind = self._known.get((name, qubits))
-        if kind is None:
-            kind = self._columns.kind(name, qubits, clbits, params)
-            self._known[name, qubits] = kind
-        return kind
+def _joined(steps: _Steps, chains: list[Chain]) -> _Joined:
+    """Join what follows one another on a qubit."""
+    wires = np.array(list(chain.from_iterable(steps.wires)), dtype=np.intp)
+    places = np.repeat(np.arange(len(steps.wires)), [len(some) for some in steps.wires])
+    order = np.argsort(wires, kind="stable")
+    wires, places = wires[order], places[order]
+    joins = steps.kinds[places] == _JOINS
+    follows = np.zeros_like(joins)
+    follows[1:] = joins[1:] & joins[:-1] & (wires[1:] == wires[:-1])
+    heads = np.flatnonzero(joins & ~follows)
+    rank = np.argsort(places[heads], kind="stable")
+    found: list[Chain] = []
+    for place, follows_on in zip(places[joins].tolist(), follows[joins].tolist(), strict=True):
+        links, slots = _chain(steps.operations[place], chains)
+        if follows_on:
+            before = found[-1]
+            found[-1] = (*before[0], *links), (*before[1], *slots)
+        else:
+            found.append((links, slots))
+    heads = heads[rank]
+    return _Joined([found[number] for number in rank.tolist()], places[heads], wires[heads])
 
-    def finish(self) -> None:
-        self._columns.kinds = array("H", self.kinds)
-        self._columns.operands = array("I", self.operands)
-        self._columns.params = array("d", self._params)
+
+def _chain(instruction: Any, chains: list[Chain]) -> Chain:
+    name = instruction.name
+    if name == "delay":
+        return chains[int(instruction.params[0])]
+    return _FIXED.get(name) or _turned(instruction.params[0])
+
+
+@lru_cache(maxsize=4096)
+def _turned(angle: float) -> Chain:
+    return (Link("rz", (angle,), [(angle, ())], 0),), ()
+
+
+def _write(
+    columns: Columns,
+    qubits: list[Qubit],
+    steps: _Steps,
+    found: _Joined,
+    patterns: list[Pattern],
+) -> list[Any]:
+    """Write the columns but for angles; return the operations."""
+    used, rows = np.unique(found.wires, return_inverse=True)
+    operations, operands = steps.operations.copy(), steps.operands.copy()
+    for wire in used.tolist():
+        at = (qubits[wire],)
+        fixed = [CircuitInstruction.from_standard(STANDARD_GATES[n], at, ()) for n in WRITTEN[1:]]
+        operations += [qubits[wire], *fixed]
+        operands += [(wire,)] * len(WRITTEN)
+
+    kept = steps.kinds != _JOINS
+    counts = kept.astype(np.intp)
+    counts[found.steps] = lengths = np.array([len(p.gates) for p in patterns], dtype=np.intp)
+    starts = np.cumsum(counts) - counts
+    gates = np.array(list(chain.from_iterable([p.gates for p in patterns])), dtype=np.intp)
+    inner = np.arange(len(gates)) - np.repeat(np.cumsum(lengths) - lengths, lengths)
+    places = np.repeat(starts[found.steps], lengths) + inner
+
+    kinds = np.empty(counts.sum(), dtype=np.uint16)
+    kinds[starts[kept]], kinds[places] = steps.kinds[kept], gates
+    chosen = np.empty(len(kinds), dtype=np.intp)
+    chosen[starts[kept]] = np.flatnonzero(kept)
+    chosen[places] = len(kept) + np.repeat(len(WRITTEN) * rows, lengths) + gates
+    order = chosen.tolist()
+    columns.kinds = array("H", kinds.tobytes())
+    columns.operands = array("I", chain.from_iterable([operands[place] for place in order]))
+    return [operations[place] for place in order]

@@ -30,8 +30,9 @@ def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
             those that are over one.
     """
     width = max(options.max_qubits, options.max_clbits)
-    circuit = build(decode(data, width, options.max_gates), name, options)
-    return replace(circuit, columnar=bytes(data))
+    data = bytes(data)
+    columns = decode(data, width, options.max_gates)
+    return replace(build(columns, name, options), columnar=data, columns=columns)
 
 
 def build(columns: Columns, name: str, options: ReadOptions) -> Circuit:

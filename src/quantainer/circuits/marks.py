@@ -1,8 +1,8 @@
 """Marks: free angles pass through a compiler that never looks at them.
 
-Expressions are slow to make, to carry, to add and to take apart again. So a run of one-qubit gates
-with a free angle is *marked* first: one delay, whose duration is the number of the run, stands for
-it. No pass moves, joins or looks into a delay. Afterwards the runs are put back
+Expressions are slow to make, to carry, to add and to take apart again. So a chain of one-qubit
+gates with a free angle is *marked* first: one delay, whose duration is the chain's number, stands
+for it. No pass moves, joins or looks into a delay. Afterwards the chains are put back
 (:mod:`quantainer.circuits.collected`).
 
 That is no loss for targets whose one-qubit gates are SX, X and rotations about Z: there a compiler
@@ -23,8 +23,9 @@ from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import generate_preset_pass_manager
 
 from quantainer.circuits.builder import STANDARD_GATES, Builder
+from quantainer.circuits.chains import Chain, Link
 from quantainer.circuits.options import ReadOptions
-from quantainer.circuits.runs import NOTHING, SX, Affine, Run, X, added, joined
+from quantainer.circuits.runs import NOTHING, SX, Affine, Run, X, joined
 from quantainer.core.target import TargetFacts
 from quantainer_client.columns import GATES, Columns
 from quantainer_client.qiskit.encode import encode_columns
@@ -33,18 +34,20 @@ __all__ = ["Marked", "fits_marks", "marked"]
 
 _LEVELS = (0, 1)
 _TURN = 2 * math.pi
+_HELD = {*GATES, "measure", "reset", "barrier"}
 _TURNING = {name for name, gate in STANDARD_GATES.items() if gate.num_params}
 
-_Gate = tuple[str, tuple[Affine, ...]]
+_Given = tuple[float | None, ...]
+"""Angles of a gate; ``None``: it is free."""
 _Step = tuple[str, tuple[int, ...], tuple[Affine, ...]]
 
 
 @dataclass(frozen=True, slots=True)
 class Marked:
-    """A program with marks, and the run that each stands for."""
+    """A program with marks, and the chain that each stands for."""
 
     program: QuantumCircuit
-    runs: list[Run]
+    chains: list[Chain]
 
 
 def fits_marks(target: TargetFacts, level: int) -> bool:
@@ -65,7 +68,7 @@ def marked(columns: Columns, free: Sequence[bool], level: int) -> Marked | None:
         free: Which of its angles are free, for each slot.
         level: At level 0 no gate is joined with another.
     """
-    if columns.conditions:
+    if columns.conditions or any(name not in _HELD for name, *_ in columns.gates):
         return None
     builder = Builder("", ReadOptions())
     builder.add_qubits(columns.qubits)
@@ -75,39 +78,31 @@ def marked(columns: Columns, free: Sequence[bool], level: int) -> Marked | None:
     builder.global_phase = columns.global_phase
     marks = _Marks(builder, joins=level > 0)
     operands, params = columns.operands.tolist(), columns.params.tolist()
-    kinds = [(name, name in GATES, *arity) for name, *arity in columns.gates]
+    kinds = [(name, name in GATES, _simple(name), *arity) for name, *arity in columns.gates]
     at = slot = 0
     for kind in columns.kinds.tolist():
-        name, is_gate, qubits, clbits, count = kinds[kind]
-        wires = tuple(operands[at : at + qubits])
-        at += qubits + clbits
-        if is_gate:
-            angles: tuple[Affine, ...] = ()
-            if count:
-                angles = tuple(
-                    [
-                        (0.0, ((place, 1.0),)) if free[place] else (params[place], ())
-                        for place in range(slot, slot + count)
-                    ]
-                )
-                slot += count
-            marks.gate(name, wires, angles)
-            continue
-        marks.close(wires)
-        if name == "measure":
-            builder.measure(wires[0], operands[at - 1])
-        elif name == "reset":
-            builder.reset(wires[0])
-        elif name == "barrier":
-            builder.barrier(wires)
+        name, is_gate, link, qubits, clbits, count = kinds[kind]
+        end = at + qubits
+        if link is not None and not count:
+            marks.turn(operands[at], link, ())
+        elif link is not None and free[slot]:
+            marks.turn(operands[at], link, (slot,))
+        elif not count and is_gate:
+            marks.fixed(name, tuple(operands[at:end]), ())
+        elif is_gate:
+            slots = range(slot, slot + count)
+            given = tuple([None if free[place] else params[place] for place in slots])
+            left = tuple([place for place in slots if free[place]])
+            marks.gate(name, tuple(operands[at:end]), given, left)
         else:
-            return None
-    marks.close(sorted(marks.open))
-    return Marked(builder.finish(), marks.runs)
+            marks.other(name, tuple(operands[at:end]), operands[end : end + clbits])
+        at, slot = end + clbits, slot + count
+    marks.close(range(columns.qubits))
+    return Marked(builder.finish(), marks.chains)
 
 
 class _Marks:
-    """Appends gates to a program, and a mark for each run that has a free angle.
+    """Appends gates to a program, and a mark for each chain that has a free angle.
 
     Args:
         builder: Makes the program.
@@ -115,41 +110,69 @@ class _Marks:
     """
 
     def __init__(self, builder: Builder, *, joins: bool) -> None:
-        self.runs: list[Run] = []
-        self.open: dict[int, list[_Gate]] = {}
+        self.chains: list[Chain] = []
         self._builder, self._joins = builder, joins
+        self._links: list[list[Link]] = [[] for _ in builder.qubits]
+        self._slots: list[list[int]] = [[] for _ in builder.qubits]
         self._shared: dict[tuple[str, tuple[int, ...]], Any] = {}
 
-    def gate(self, name: str, wires: tuple[int, ...], angles: tuple[Affine, ...]) -> None:
-        """Append a gate."""
+    def turn(self, wire: int, link: Link, slots: tuple[int, ...]) -> None:
+        """Append a one-qubit gate whose free angles lie in those slots."""
+        self._links[wire].append(link)
+        self._slots[wire] += slots
+        if not self._joins:
+            self.close((wire,))
+
+    def fixed(self, name: str, wires: tuple[int, ...], values: tuple[float, ...]) -> None:
+        """Append a gate on several qubits whose angles are numbers."""
+        self.close(wires)
+        self._append(name, wires, values)
+
+    def gate(
+        self, name: str, wires: tuple[int, ...], given: _Given, slots: tuple[int, ...]
+    ) -> None:
+        """Append any gate: if it has free angles and several qubits, by its definition."""
         if len(wires) == 1:
-            self.open.setdefault(wires[0], []).append((name, angles))
-            if not self._joins:
-                self.close(wires)
-        elif _is_free(angles):
-            for step, places, inner in _steps(name):
-                composed = tuple([_composed(angle, angles) for angle in inner])
-                self.gate(step, tuple([wires[place] for place in places]), composed)
+            self.turn(wires[0], _link(name, given), slots)
+            return
+        if not slots:
+            self.fixed(name, wires, tuple([value for value in given if value is not None]))
+            return
+        for step, link, places in _split(name, given):
+            at = tuple([wires[place] for place in places])
+            if link is None:
+                self.fixed(step, at, ())
+            else:
+                self.turn(at[0], link, slots if link.free else ())
+
+    def other(self, name: str, wires: tuple[int, ...], clbits: list[int]) -> None:
+        """Append a measurement, a reset or a barrier."""
+        self.close(wires)
+        if name == "measure":
+            self._builder.measure(wires[0], clbits[0])
+        elif name == "reset":
+            self._builder.reset(wires[0])
         else:
-            self.close(wires)
-            self._append(name, wires, angles)
+            self._builder.barrier(wires)
 
     def close(self, wires: Sequence[int]) -> None:
-        """End the runs on these qubits."""
+        """End the chains on these qubits."""
         for wire in wires:
-            gates = self.open.pop(wire, None)
-            if gates is None:
+            links = self._links[wire]
+            if not links:
                 continue
-            if any(_is_free(angles) for _, angles in gates):
-                self._builder.other(_mark(len(self.runs)), (wire,))
-                self.runs.append(_run_of(gates))
+            self._links[wire] = []
+            slots = self._slots[wire]
+            if slots:
+                self._builder.other(_mark(len(self.chains)), (wire,))
+                self.chains.append((tuple(links), tuple(slots)))
+                self._slots[wire] = []
                 continue
-            for name, angles in gates:
-                self._append(name, (wire,), angles)
+            for link in links:
+                self._append(link.name, (wire,), link.values)
 
-    def _append(self, name: str, wires: tuple[int, ...], angles: tuple[Affine, ...]) -> None:
-        if angles:
-            values = [angle[0] for angle in angles]
+    def _append(self, name: str, wires: tuple[int, ...], values: Sequence[float]) -> None:
+        if values:
             self._builder.gate(STANDARD_GATES[name], wires, values)
             return
         known = self._shared.get((name, wires))
@@ -166,24 +189,52 @@ def _mark(number: int) -> Delay:
     return Delay(number, "dt")
 
 
-def _is_free(angles: tuple[Affine, ...]) -> bool:
-    for _, terms in angles:  # noqa: SIM110  # a generator would take longer than the rest
-        if terms:
-            return True
-    return False
+def _simple(name: str) -> Link | None:
+    """Return the link of a one-qubit gate that has no angle, or whose only one is free."""
+    qubits, params = GATES.get(name, (0, 0))
+    return _link(name, (None,) * params) if qubits == 1 and params < 2 else None
 
 
-def _run_of(gates: list[_Gate]) -> Run:
-    run = [NOTHING]
-    for name, angles in gates:
-        turns = [_composed(turn, angles) if turn[1] else turn for turn in _turns(name)]
-        turns[0] = added(run.pop(), turns[0])
-        run += turns
-    return run
+@lru_cache(maxsize=4096)
+def _link(name: str, given: _Given) -> Link:
+    """Return a one-qubit gate as a link."""
+    angles, free = _numbered(given)
+    run = [_composed(turn, angles) for turn in _turns(name)]
+    return Link(name, () if free else tuple([angle[0] for angle in angles]), run, free)
+
+
+@lru_cache(maxsize=4096)
+def _split(name: str, given: _Given) -> tuple[tuple[str, Link | None, tuple[int, ...]], ...]:
+    """Return a gate's definition: steps on one qubit as links, and the qubits of each step."""
+    angles, free = _numbered(given)
+    steps: list[tuple[str, Link | None, tuple[int, ...]]] = []
+    for step, places, inner in _steps(name):
+        if len(places) > 1:
+            steps.append((step, None, places))
+            continue
+        composed = tuple([_composed(angle, angles) for angle in inner])
+        is_free = any(terms for _, terms in composed)
+        run = [_composed(turn, composed) for turn in _turns(step)]
+        values = () if is_free else tuple([constant for constant, _ in composed])
+        steps.append((step, Link(step, values, run, free if is_free else 0), places))
+    return tuple(steps)
+
+
+def _numbered(given: _Given) -> tuple[tuple[Affine, ...], int]:
+    """Return a gate's angles with the free ones numbered from 0, and how many those are."""
+    angles: list[Affine] = []
+    free = 0
+    for value in given:
+        if value is None:
+            angles.append((0.0, ((free, 1.0),)))
+            free += 1
+        else:
+            angles.append((value, ()))
+    return tuple(angles), free
 
 
 def _composed(outer: Affine, inner: tuple[Affine, ...]) -> Affine:
-    """Return an angle in terms of a gate's angles, in terms of the source's."""
+    """Return an angle in terms of a gate's angles, in the terms that those are in."""
     constant, found = outer
     if len(found) == 1:
         place, weight = found[0]

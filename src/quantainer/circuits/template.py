@@ -17,7 +17,8 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 
-from quantainer.circuits.collected import Collected, Terms, collected
+from quantainer.circuits.chains import Weights, weights_of
+from quantainer.circuits.collected import Collected, collected
 from quantainer.circuits.columnar import build
 from quantainer.circuits.compile import Compiled, compile_program, no_collection
 from quantainer.circuits.marks import fits_marks, marked
@@ -44,8 +45,8 @@ class Template:
 
     columns: Columns
     base: NDArray[np.float64]
-    first: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
-    more: tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
+    first: Weights
+    more: Weights
     sources: int
     initial_layout: tuple[int | None, ...]
     final_layout: tuple[int | None, ...]
@@ -190,10 +191,10 @@ def _by_marks(
     if source is None:
         return None
     compiled = compile_program(source.program, target, level, seed, marks=True)
-    made = collected(compiled.program, source.runs, level)
+    made = collected(compiled.program, source.chains, level)
     if made is None:
         return None
-    return _template(made.columns, made.terms, len(columns.params), compiled), made
+    return _template(made.columns, made.first, made.more, len(columns.params), compiled), made
 
 
 def _by_expressions(
@@ -209,28 +210,25 @@ def _by_expressions(
     found = encode_columns(_merge_rotations(compiled.program))
     if found is None:
         return None
-    terms = []
-    for slot, named, constant in found.symbols:
-        found.params[slot] = constant
-        weights = [(int(name.removeprefix(_PREFIX)), weight) for name, weight in named]
-        terms.append((slot, tuple(weights)))
-    return _template(found, terms, len(columns.params), compiled)
-
-
-def _template(columns: Columns, terms: Terms, sources: int, compiled: Compiled) -> Template:
-    """Return the template of compiled columns and the terms of each slot that is free."""
     first: list[tuple[int, int, float]] = []
     more: list[tuple[int, int, float]] = []
-    for slot, weights in terms:
-        rows = [(slot, source, weight) for source, weight in weights]
+    for slot, named, constant in found.symbols:
+        found.params[slot] = constant
+        rows = [(slot, int(name.removeprefix(_PREFIX)), weight) for name, weight in named]
         first += rows[:1]
         more += rows[1:]
-    columns.symbols = []
+    found.symbols = []
+    return _template(found, weights_of(first), weights_of(more), len(columns.params), compiled)
+
+
+def _template(
+    columns: Columns, first: Weights, more: Weights, sources: int, compiled: Compiled
+) -> Template:
     return Template(
         columns=columns,
         base=np.array(columns.params, dtype=np.float64),
-        first=_columns_of(first),
-        more=_columns_of(more),
+        first=first,
+        more=more,
         sources=sources,
         initial_layout=compiled.initial_layout,
         final_layout=compiled.final_layout,
@@ -249,16 +247,6 @@ def _free(columns: Columns, fixed: NDArray[np.bool_] | None) -> list[bool]:
     return found
 
 
-def _columns_of(
-    rows: list[tuple[int, int, float]],
-) -> tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]:
-    return (
-        np.array([row[0] for row in rows], dtype=np.intp),
-        np.array([row[1] for row in rows], dtype=np.intp),
-        np.array([row[2] for row in rows], dtype=np.float64),
-    )
-
-
 def _symbolic(columns: Columns, fixed: NDArray[np.bool_] | None) -> Columns:
     """Return the columns with a free parameter for every angle; matrices stay what they are."""
     symbolic = copy(columns)
@@ -272,6 +260,8 @@ def _symbolic(columns: Columns, fixed: NDArray[np.bool_] | None) -> Columns:
 
 def lifted_slots(columns: Columns) -> list[int]:
     """Return the slots that are angles, not elements of matrices."""
+    if all(name != "unitary" for name, *_ in columns.gates):
+        return list(range(len(columns.params)))
     slots: list[int] = []
     slot = 0
     for kind in columns.kinds:
