@@ -55,7 +55,7 @@ class Connection:
         self.timeout = timeout
         self._channel = Channel(path, timeout)
         self._sealed: Optional[Sealed] = None
-        self._mode: Optional[str] = None
+        self._lease: Optional[Dict[str, Any]] = None
 
     # Operations
 
@@ -67,14 +67,16 @@ class Connection:
         return self._ask("hello", {"client": client})
 
     @property
-    def mode(self) -> str:
-        """The lease's mode: ``local`` (circuits run in this container), ``hybrid`` or ``qpu``.
+    def lease(self) -> Dict[str, Any]:
+        """What the caller was granted, such as ``backends`` and ``limits``; asked once."""
+        if self._lease is None:
+            self._lease = dict(self.hello()["lease"])
+        return self._lease
 
-        Asked once: it lasts as long as the container.
-        """
-        if self._mode is None:
-            self._mode = str(self.hello()["lease"]["mode"])
-        return self._mode
+    @property
+    def mode(self) -> str:
+        """Where the caller's circuits run: ``local`` (in this container), ``hybrid`` or ``qpu``."""
+        return str(self.lease["mode"])
 
     def backends(self) -> List[Dict[str, Any]]:
         """Return a summary of each backend that the lease grants."""

@@ -11,6 +11,7 @@ from quantainer_client import seeds
 from quantainer_client.cirq.encode import Encoded, NotAffineError, encode
 from quantainer_client.connection import Connection, connect
 from quantainer_client.errors import QuantainerError
+from quantainer_client.local import announce, is_local
 from quantainer_client.submission import Pub, checked_shots
 
 TYPE_CHECKING = False
@@ -75,6 +76,8 @@ class QuantainerSampler(cirq.Sampler):  # type: ignore[misc]
             QuantainerError: As for ``run_sweep``.
         """
         sweeps, shots = self._normalize_batch_args(programs, params_list, repetitions)
+        if is_local(self._connection, self.backend, self.options):
+            return self._simulated(programs, sweeps, shots)
         tasks = [
             _Task(program, list(cirq.to_resolvers(sweep)), checked_shots(n), self.qubit_order)
             for program, sweep, n in zip(programs, sweeps, shots)
@@ -87,6 +90,19 @@ class QuantainerSampler(cirq.Sampler):  # type: ignore[misc]
         )
         entries = iter(result)
         return [task.read([next(entries) for _ in task.pubs]) for task in tasks]
+
+    def _simulated(
+        self, programs: Sequence[cirq.AbstractCircuit], sweeps: Any, shots: Sequence[int]
+    ) -> List[List[cirq.Result]]:
+        """Sample in this container, by Cirq's own simulator."""
+        announce(f"cirq.Simulator of cirq-core {cirq.__version__}")
+        # Cirq itself takes seeds of 32 bits.
+        bits = np.random.MT19937(np.random.SeedSequence(next(self._seeds)))
+        simulator = cirq.Simulator(seed=np.random.RandomState(bits))
+        return [
+            simulator.run_sweep(program, sweep, checked_shots(n))
+            for program, sweep, n in zip(programs, sweeps, shots)
+        ]
 
 
 class _Task:

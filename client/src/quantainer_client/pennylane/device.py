@@ -14,9 +14,11 @@ from pennylane.transforms import broadcast_expand, defer_measurements
 from quantainer_client import seeds
 from quantainer_client.connection import Connection, connect
 from quantainer_client.errors import QuantainerError
+from quantainer_client.local import is_local
 from quantainer_client.pennylane import samples, values
 from quantainer_client.pennylane.encode import MID_MEASURE
 from quantainer_client.pennylane.gates import is_supported
+from quantainer_client.pennylane.local import simulated
 from quantainer_client.pennylane.runs import pubs_of
 from quantainer_client.pennylane.tasks import task_of
 
@@ -113,6 +115,8 @@ class QuantainerDevice(Device):  # type: ignore[misc]
             QuantainerError: Whatever cannot travel, or the broker refuses, or the job fails of.
         """
         del execution_config
+        if is_local(self._connection, self._backend, self._options):
+            return simulated(circuits, self.wires, next(self._seeds))
         tasks = [task_of(tape, self.wires) for tape in circuits]
         pubs, places = pubs_of([run for task in tasks for run in task.runs])
         result = self._connection.run(

@@ -10,6 +10,7 @@ from quantainer_client import __version__
 from quantainer_client.connection import Connection, connect
 from quantainer_client.errors import QuantainerError
 from quantainer_client.lease import default_backend
+from quantainer_client.local import is_local
 from quantainer_client.qiskit.encode import pub_of
 from quantainer_client.qiskit.primitive_job import STATUS
 from quantainer_client.qiskit.target import target_of
@@ -39,16 +40,24 @@ class QuantainerProvider:
         self.connection = connection or connect()
 
     def backends(self) -> List[QuantainerBackend]:
-        """Return every backend that the lease grants."""
+        """Return every backend that the lease grants; in mode ``local``, the container's own."""
+        if is_local(self.connection):
+            return [self.backend()]
         names = [summary["name"] for summary in self.connection.backends()]
         return [self.backend(name) for name in names]
 
     def backend(self, name: Optional[str] = None) -> QuantainerBackend:
         """Return one backend; None: ``qsim``, or else the only one granted.
 
+        In mode ``local`` ``qsim`` is Qiskit's own simulator in the container.
+
         Raises:
-            QuantainerError: ``unknown_backend``.
+            QuantainerError: ``unknown_backend``; ``forbidden`` for another one in mode ``local``.
         """
+        if is_local(self.connection, name):
+            from quantainer_client.qiskit.local import LocalBackend
+
+            return LocalBackend(self.connection)
         if name is None:
             name = default_backend(entry["name"] for entry in self.connection.backends())
         return QuantainerBackend(self.connection, self.connection.backend(name))

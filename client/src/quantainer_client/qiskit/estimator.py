@@ -15,6 +15,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
 
+    from qiskit.primitives import BasePrimitiveJob
     from qiskit.primitives.containers.estimator_pub import EstimatorPubLike
 
     from quantainer_client import result as plain
@@ -62,7 +63,7 @@ class EstimatorV2(Primitive, BaseEstimatorV2):  # type: ignore[misc]
 
     def run(
         self, pubs: Iterable[EstimatorPubLike], *, precision: Optional[float] = None
-    ) -> PrimitiveJob:
+    ) -> BasePrimitiveJob:
         """Hand in pubs; ``precision`` is for those that name none.
 
         Raises:
@@ -70,6 +71,10 @@ class EstimatorV2(Primitive, BaseEstimatorV2):  # type: ignore[misc]
         """
         precision = self.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        if self._is_local():
+            from quantainer_client.qiskit import local
+
+            return local.estimate(coerced, self.seed)
         job = self._submit([_pub(pub) for pub in coerced])
         return PrimitiveJob(
             job, lambda result: [_read(pub, entry) for pub, entry in zip(coerced, result)]

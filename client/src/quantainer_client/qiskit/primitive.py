@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from quantainer_client.connection import Connection, connect
+from quantainer_client.local import is_local
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -31,6 +32,9 @@ class Primitive:
         self._connection = connection or getattr(backend, "connection", None) or connect()
         self.seed = seed
         self.options = dict(options or {})
+
+    def _is_local(self) -> bool:
+        return is_local(self._connection, self._backend, self.options)
 
     def _submit(self, work: List[Pub], shots: Optional[int] = None) -> Job:
         return self._connection.submit(

@@ -14,6 +14,7 @@ TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Optional, Union
 
+    from qiskit.primitives import BasePrimitiveJob
     from qiskit.primitives.containers.sampler_pub import SamplerPubLike
 
     from quantainer_client.connection import Connection
@@ -50,7 +51,9 @@ class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
         super().__init__(backend, seed, options, connection)
         self.default_shots = default_shots
 
-    def run(self, pubs: Iterable[SamplerPubLike], *, shots: Optional[int] = None) -> PrimitiveJob:
+    def run(
+        self, pubs: Iterable[SamplerPubLike], *, shots: Optional[int] = None
+    ) -> BasePrimitiveJob:
         """Hand in pubs; ``shots`` is for those that name none.
 
         Raises:
@@ -58,6 +61,10 @@ class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
         """
         shots = self.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        if self._is_local():
+            from quantainer_client.qiskit import local
+
+            return local.sample(coerced, self.seed)
         work = [pub_of(pub.circuit, shots=pub.shots, **values_of(pub)) for pub in coerced]
         job = self._submit(work, shots)
         return PrimitiveJob(
