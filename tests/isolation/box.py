@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import signal
 import subprocess
 import sys
 import time
@@ -173,10 +174,13 @@ class Group:
         return [str(tree / self.path[1:] / "cgroup.procs") for tree in self._trees]
 
     def remove(self) -> None:
-        """Remove it once nobody lives in it."""
+        """End who lives in it and remove it."""
         deadline = time.monotonic() + 5
         for tree in self._trees:
             folder = tree / self.path[1:]
+            with suppress(OSError):
+                for pid in map(int, (folder / "cgroup.procs").read_text().split()):
+                    os.kill(pid, signal.SIGKILL)
             while folder.exists() and time.monotonic() < deadline:
                 with suppress(OSError):
                     folder.rmdir()
