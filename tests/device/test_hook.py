@@ -245,6 +245,20 @@ def test_bad_state_never_reaches_the_broker(host: HostSocket, given: Any) -> Non
     assert host.requests == []
 
 
+def test_nothing_of_an_image_names_a_tenant(host: HostSocket, tmp_path: Path) -> None:
+    """Engines hand labels of the image, and Podman its annotations, on to the container."""
+    named = {"com.docker.compose.project": "shop", "quantum.tenant": "shop", "tenant": "shop"}
+    bundle, store = tmp_path / "bundle", tmp_path / "containers" / ID
+    bundle.mkdir()
+    store.mkdir(parents=True)
+    mounts = [{"source": str(store / "hostname")}]
+    (bundle / "config.json").write_text(json.dumps({"mounts": mounts}))
+    (store / "config.v2.json").write_text(json.dumps({"Config": {"Labels": named, "Image": "i"}}))
+    assert run(host.path, "create", state(annotations=named, bundle=str(bundle))).returncode == 0
+    assert host.requests[0]["image"] == "i"
+    assert "tenant" not in host.requests[0]
+
+
 def test_annotations_that_are_not_ours_are_left_alone(host: HostSocket) -> None:
     done = run(host.path, "create", state(annotations={"a" * 9000: "b" * 9000, "x": 1}))
     assert done.returncode == 0
