@@ -117,6 +117,17 @@ def test_devices_are_described_beside_the_socket(broker: Broker) -> None:
     assert "qsim" in [device["name"] for device in devices]
 
 
+def test_the_specification_is_written_where_programs_are_told(
+    broker: Broker, tmp_path: Path
+) -> None:
+    file = tmp_path / "q.yaml"
+    words = ("cdi", "generate", "--backend", "qsim", "--output", file, "--json")
+    written = json.loads(broker(*words).stdout)
+    assert written["path"] == str(file)
+    assert written["devices"] == ["quantainer.dev/qpu=qsim", "quantainer.dev/qpu=all"]
+    assert file.is_file()
+
+
 def test_status_shows_values_and_sources(broker: Broker) -> None:
     facts = json.loads(broker("status", "--json").stdout)
     assert facts["settings"]["workers"] == {

@@ -71,7 +71,9 @@ def compile_rates(
 def agreement(
     as_json: Json = False,
     containers: Annotated[int, typer.Option(min=1, help="Alive at any time.")] = 200,
-    seconds: Annotated[float, typer.Option(parser=values.seconds, help="Of churn.")] = 60.0,
+    seconds: Annotated[
+        float, typer.Option(parser=values.at_least(0.1), metavar="SECONDS", help="Of churn.")
+    ] = 60.0,
 ) -> None:
     """How long containers and their circuits disagree.
 
@@ -95,7 +97,8 @@ def leases(
     number: Annotated[int, typer.Option("--leases", min=2, help="Open at once.")] = 1000,
     clients: Annotated[int, typer.Option(min=1, help="Busy ones among them.")] = 64,
     seconds: Annotated[
-        float, typer.Option(parser=values.seconds, help="Of each of two rounds.")
+        float,
+        typer.Option(parser=values.at_least(1), metavar="SECONDS", help="Each of two rounds."),
     ] = 30.0,
 ) -> None:
     """A thousand leases, dozens of them busy.

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import json
 import os
 import stat
 from enum import StrEnum
@@ -12,6 +11,7 @@ from typing import Annotated, Any
 import typer
 
 from quantainer.broker import configuration
+from quantainer.cli.host import print_json
 from quantainer.core.settings import Settings
 from quantainer.core.spelling import guess, listed
 from quantainer.device import cdi
@@ -46,6 +46,9 @@ def generate(
         list[str] | None,
         typer.Option(metavar="NAME", help="Backend to describe; by default the broker's own."),
     ] = None,
+    as_json: Annotated[
+        bool, typer.Option("--json", help="Print file and devices as JSON.")
+    ] = False,
 ) -> None:
     """Write the specification of this node's devices.
 
@@ -58,6 +61,11 @@ def generate(
       quantainer cdi generate
       quantainer cdi generate --output - --format json --backend qsim
     """
+    if as_json and output == Path("-"):
+        raise typer.BadParameter(
+            "Standard output is the specification's; for JSON of it add --format json.",
+            param_hint="'--json'",
+        )
     settings = configuration.load().values
     backends = _chosen(backend, settings)
     if output is not None and output != Path("-"):
@@ -81,6 +89,9 @@ def generate(
             hint="Run as root, or name another file with --output.",
         ) from None
     names = [cdi.qualified(name) for name in cdi.device_names(backends)]
+    if as_json:
+        print_json({"path": str(target), "devices": names})
+        return
     more = f" and {len(names) - 3} more" if len(names) > 3 else ""
     typer.echo(f"{target}: {', '.join(names[:3])}{more}")
 
@@ -164,7 +175,7 @@ def list_devices(
     settings = configuration.load().values
     folders = [_folder(folder, settings) for folder in cdi.search_path(settings)]
     if as_json:
-        typer.echo(json.dumps({"kind": cdi.KIND, "folders": folders}, indent=2))
+        print_json({"kind": cdi.KIND, "folders": folders})
         return
     for folder in folders:
         typer.echo(f"{folder['path']}  ({folder['note']})")

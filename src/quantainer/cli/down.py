@@ -21,7 +21,8 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def down(
     timeout: Annotated[
-        float, typer.Option(parser=values.wait, metavar="SECONDS", help="To wait for its end.")
+        float,
+        typer.Option(parser=values.at_least(0), metavar="SECONDS", help="To wait for its end."),
     ] = 30.0,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:

@@ -28,7 +28,7 @@ def host_socket() -> Path:
     """
     resolved = load()
     own = Path(resolved.values.runtime_dir) / sockets.NAME
-    if resolved.sources["runtime_dir"] != "default" and "QUANTAINER_SOCKET" not in os.environ:
+    if resolved.sources["runtime_dir"] != "default" and not os.environ.get("QUANTAINER_SOCKET"):
         return own
     found, _, ignored = sockets.find(os.geteuid(), os.environ)
     if found is None and not ignored:

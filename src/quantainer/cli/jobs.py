@@ -69,7 +69,8 @@ def show(job: JobName, as_json: AsJson = False) -> None:
 def result(
     job: JobName,
     timeout: Annotated[
-        float, typer.Option(parser=values.wait, metavar="SECONDS", help="To wait for its end.")
+        float,
+        typer.Option(parser=values.at_least(0), metavar="SECONDS", help="To wait for its end."),
     ] = 3600.0,
     partial: Annotated[
         bool, typer.Option("--partial", help="What is measured by now, or was when it stopped.")

@@ -13,7 +13,6 @@ from quantainer.cli.host import ask, print_json
 __all__ = ["app"]
 
 _LATEST = 15
-_SHORTEST_S = 0.1
 _SHOWN = ("version", "queue", "workers", "leases", "jobs")
 
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
@@ -22,7 +21,7 @@ app = typer.Typer(add_completion=False, rich_markup_mode=None)
 @app.command()
 def top(
     interval: Annotated[
-        float, typer.Option(parser=values.seconds, metavar="SECONDS", help="Between looks.")
+        float, typer.Option(parser=values.at_least(0.1), metavar="SECONDS", help="Between looks.")
     ] = 1.0,
     once: Annotated[bool, typer.Option("--once", help="Print once and end.")] = False,
     as_json: Annotated[bool, typer.Option("--json", help="Print once, as JSON, and end.")] = False,
@@ -49,7 +48,7 @@ def top(
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(_view(ask("status"), ask("jobs", limit=_LATEST)["jobs"]), refresh=True)
-            time.sleep(max(_SHORTEST_S, interval))
+            time.sleep(interval)
 
 
 def _view(status: dict[str, Any], latest: list[dict[str, Any]]) -> Any:

@@ -7,13 +7,14 @@ this file cannot do is a refusal: exit 1.
 from __future__ import annotations
 
 import math
+from collections.abc import Callable
 from typing import Any
 
 import typer
 
 from quantainer.core.settings import parse_size
 
-__all__ = ["memory", "named", "seconds", "size", "wait"]
+__all__ = ["at_least", "memory", "named", "seconds", "size"]
 
 
 def seconds(value: Any) -> float:
@@ -28,16 +29,16 @@ def seconds(value: Any) -> float:
     return number
 
 
-def wait(value: Any) -> float:
-    """Return a finite number of seconds; 0 is not to wait.
+def at_least(least: float) -> Callable[[Any], float]:
+    """Return what reads a finite number of seconds that is not less, and refuses anything else."""
 
-    Raises:
-        typer.BadParameter: For anything else.
-    """
-    number = _number(value)
-    if not 0 <= number < math.inf:
-        raise typer.BadParameter(f"{value} is not a finite number of seconds, 0 or more.")
-    return number
+    def seconds(value: Any) -> float:
+        number = _number(value)
+        if not least <= number < math.inf:
+            raise typer.BadParameter(f"{value} is not a finite number of seconds from {least:g}.")
+        return number
+
+    return seconds
 
 
 def size(value: Any) -> int:
