@@ -1,8 +1,9 @@
 """``quantainer bench compile``: compile and parse rates beside Qiskit, pytket and PennyLane.
 
-``miss`` compiles circuits that were never seen. "with_template" is what the first job of a
-structure on an emulator pays for the hits that follow: a steady cache, whose result depends on the
-circuit alone, with its shelf on disk; so are the "ordinary" circuits.
+``miss`` compiles circuits that were never seen. "first_job" is what the first job of a structure on
+an emulator waits for: a steady cache, whose result depends on the circuit alone, with its shelf on
+disk; so are the "ordinary" circuits. "with_template" adds what is done after the job's answer for
+the hits that follow: the template, and its file.
 
 "thin" circuits are 1000 layers of one random gate, half of them CX, half rotations: the circuits of
 the white paper's compile benchmark. The target is a 27-qubit heavy-hex device. Peers that are not
@@ -140,14 +141,14 @@ def _misses(target: TargetFacts, qubits: int, *, peers: bool) -> dict[str, Any]:
     with TemporaryDirectory() as shelf:
         contenders = {
             "ours": _each(programs, partial(compile_program, target=target, level=LEVEL)),
-            "ours_with_template": _job(payloads, target, LEVEL, Path(shelf)),
+            **_jobs(payloads, target, LEVEL, Path(shelf)),
             "ours_from_bytes": _each(payloads, lambda data: _from_bytes(data, target)),
             "qiskit": _each(programs, manager.run),
         }
-        times = time_rounds(contenders, rounds)
+        times = _with_template(time_rounds(contenders, rounds))
     report: dict[str, Any] = {f"{name}_per_s": _rate(found) for name, found in times.items()}
-    report["speedup"] = ratio(times["qiskit"], times["ours"])
-    report["speedup_with_template"] = ratio(times["qiskit"], times["ours_with_template"])
+    for name in ("", "_first_job", "_with_template"):
+        report[f"speedup{name}"] = ratio(times["qiskit"], times[f"ours{name}"])
     report["ours"], report["qiskit"] = times["ours"].fields(), times["qiskit"].fields()
     report["two_qubit_gates"] = {
         "ours": _wide(compile_program(program, target, LEVEL) for program in programs[:8]),
@@ -159,10 +160,13 @@ def _misses(target: TargetFacts, qubits: int, *, peers: bool) -> dict[str, Any]:
     return report
 
 
-def _job(
+def _jobs(
     payloads: list[bytes], target: TargetFacts, level: int, shelf: Path
-) -> Callable[[], object]:
-    """Return what a worker does with each circuit that it has read and measured for admission."""
+) -> dict[str, Callable[[], object]]:
+    """Return what a worker does with each circuit that it has read and measured for admission.
+
+    Apart from that, what it does once the job is answered.
+    """
     cache = CompileCache(directory=shelf, steady=True)
     circuits = [read(data) for data in payloads]
     read_and_measured = [(circuit, measure(circuit)) for circuit in circuits]
@@ -170,7 +174,14 @@ def _job(
     def compiled(job: tuple[Circuit, Facts]) -> object:
         return cache.compile(job[0], job[1], target, level).program
 
-    return _each(read_and_measured, compiled)
+    return {"ours_first_job": _each(read_and_measured, compiled), "later": cache.settle}
+
+
+def _with_template(times: dict[str, Times]) -> dict[str, Times]:
+    """Return the times with what is done later added to the job's that it is done for."""
+    later = times.pop("later")
+    both = zip(times["ours_first_job"].ms, later.ms, strict=True)
+    return {**times, "ours_with_template": Times(tuple(map(sum, both)))}
 
 
 def _compiled(data: bytes, target: TargetFacts) -> QuantumCircuit:
@@ -184,12 +195,15 @@ def _ordinary(target: TargetFacts, gates: int, level: int) -> dict[str, Any]:
     payloads = [encode(program)[0] for program in programs]
     with TemporaryDirectory() as shelf:
         contenders = {
-            "ours": _job(payloads, target, level, Path(shelf)),
+            **_jobs(payloads, target, level, Path(shelf)),
             "qiskit": _each(programs, _qiskit(target, level).run),
         }
-        times = time_rounds(contenders, _ORDINARY_ROUNDS)
+        times = _with_template(time_rounds(contenders, _ORDINARY_ROUNDS))
+        times["ours"] = times.pop("ours_with_template")
     report: dict[str, Any] = {f"{name}_per_s": _rate(found) for name, found in times.items()}
-    return report | {"speedup": ratio(times["qiskit"], times["ours"])}
+    for name in ("", "_first_job"):
+        report[f"speedup{name}"] = ratio(times["qiskit"], times[f"ours{name}"])
+    return report
 
 
 def _levels(target: TargetFacts, qubits: int = 10, rounds: int = 8) -> dict[str, Any]:

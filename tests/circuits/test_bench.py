@@ -26,6 +26,8 @@ def test_the_keys_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
     assert report["qasm3"]["speedup"] > 0
     assert set(report["miss"]) == {"4", "10", "20"}
     for found in (*report["miss"].values(), *(by["20"] for by in report["ordinary"].values())):
+        with_template = found.get("ours_with_template_per_s", found["ours_per_s"])
+        assert found["ours_first_job_per_s"] >= with_template
         assert found["ours_per_s"] > 0
         assert found["qiskit_per_s"] > 0
         assert found["speedup"]["p50"] > 0

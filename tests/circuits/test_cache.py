@@ -268,6 +268,43 @@ def test_a_steady_cache_has_no_history(data, level, tmp_path_factory) -> None:
         assert same_up_to_phase(unitary_of(found, qubits), Operator(read(source).program).data)
 
 
+@pytest.mark.parametrize("first", [(0.1, 0.1, 0.1), (0.1, 0.2, 0.3), (0.1, math.pi / 2, 0.1)])
+@pytest.mark.parametrize("settles", [True, False])
+def test_a_template_may_wait_for_who_needs_it(first, settles: bool, tmp_path: Path) -> None:
+    """Angles that equal one another, or those of the compiler's own gates, are not mixed up."""
+
+    def encoded(angles: tuple[float, ...]) -> bytes:
+        circuit = Flat(4, 4).h(3).swap(0, 2)
+        for turn, angle in enumerate(angles):
+            circuit.rx(angle, turn).ry(angle, 3).cx(turn, 3).rz(angle, 0).cp(angle, 1, 3)
+        return circuit.encode()
+
+    cache = CompileCache(directory=tmp_path, steady=True)
+    for turn, angles in enumerate((first, first, tuple(a if a > 1 else a + 0.7 for a in first))):
+        source = encoded(angles)
+        compiled = _compile(cache, source)
+        assert compiled.cache == ("hit" if turn else "miss")
+        assert same_up_to_phase(unitary_of(compiled, 4), Operator(read(source).program).data)
+        alone = _compile(CompileCache(steady=True), source)
+        assert encode(alone.program) == encode(compiled.program)
+        if settles:
+            cache.settle()
+            assert len(list(tmp_path.glob("*.template"))) == 1
+    assert len(list(tmp_path.glob("*.template"))) == 1
+
+
+def test_what_waits_for_its_template_is_bounded_too() -> None:
+    cache = CompileCache(max_bytes=20_000, steady=True)
+    circuits = [read(_rotations(*[0.1] * size)) for size in range(1, 30)]
+    for circuit in circuits:
+        cache.compile(circuit, measure(circuit), LINE, planning=True)
+        assert cache.statistics.bytes <= 20_000
+    cache.settle()
+    assert cache.statistics.entries < 29
+    assert cache.compile(circuits[9], measure(circuits[9]), LINE).cache == "miss"
+    assert cache.find(_rotations(*[0.3] * 10), LINE) is not None
+
+
 def test_what_only_a_plan_looked_at_is_a_miss_for_the_first_that_runs_it(tmp_path: Path) -> None:
     planner, runner = (CompileCache(directory=tmp_path, steady=True) for _ in range(2))
     circuit = read(_rotations(0.1))

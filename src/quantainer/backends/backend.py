@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from dataclasses import dataclass, field
 from pathlib import Path
-from typing import TYPE_CHECKING, Any, Protocol
+from typing import TYPE_CHECKING, Any, Protocol, runtime_checkable
 
 if TYPE_CHECKING:
     import numpy as np
@@ -15,7 +15,7 @@ if TYPE_CHECKING:
     from quantainer.core.facts import Facts
     from quantainer.core.target import TargetFacts
 
-__all__ = ["Backend", "Limits", "Options", "Plan", "Pub", "PubResult"]
+__all__ = ["Backend", "Limits", "Options", "Plan", "Pub", "PubResult", "Settling"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -98,6 +98,15 @@ class PubResult:
     evs: NDArray[np.float64] | None = None
     stds: NDArray[np.float64] | None = None
     metadata: dict[str, Any] = field(default_factory=dict)
+
+
+@runtime_checkable
+class Settling(Protocol):
+    """What a backend may have besides, if it keeps something for later runs."""
+
+    def settle(self) -> None:
+        """Do what can wait until a run is answered."""
+        ...
 
 
 class Backend(Protocol):

@@ -111,6 +111,10 @@ class Emulator:
         }
         return PubResult(samples=samples, evs=evs, stds=stds, metadata=metadata)
 
+    def settle(self) -> None:
+        """Keep what was compiled for those who come with other angles."""
+        self._cache.settle()
+
     def _compiler(self, level: int) -> _Compiler:
         return _Compiler(self._cache, self._calibrated(_facts), level)
 

@@ -21,7 +21,7 @@ from dataclasses import asdict
 from pathlib import Path
 from typing import Any
 
-from quantainer.backends.backend import Backend, Limits, PubResult
+from quantainer.backends.backend import Backend, Limits, PubResult, Settling
 from quantainer.backends.recent import Recent
 from quantainer.backends.registry import load_backends
 from quantainer.broker import encoding
@@ -62,6 +62,7 @@ class Worker:
         reading = ReadOptions(**setup["reading"])
         self._workload = Workload(self._backends, self._limits, reading, setup["shots_max"])
         self._runs: Recent[Run] = Recent(256)
+        self._ran: Backend | None = None
         self._baseline = _data_bytes()
         self._bound_memory(_TRIM_BYTES)
 
@@ -80,6 +81,8 @@ class Worker:
             message = encoding.decode(text)
             data, parts, *_ = *map(map_payload, fds), memoryview(b""), memoryview(b"")
             self._answer(message, data, parts)
+            if message["op"] == "execute":
+                self._settle()
 
     def _answer(self, message: dict[str, Any], data: memoryview, parts: memoryview) -> None:
         reply = {"op": message["op"], "task": message["task"]}
@@ -95,6 +98,15 @@ class Worker:
         except Exception as error:
             traceback.print_exc()
             self._refuse(reply, _failure(error))
+
+    def _settle(self) -> None:
+        """Have the backend that ran last do what nobody waits for; it may as well do it later."""
+        backend, self._ran = self._ran, None
+        if isinstance(backend, Settling):
+            try:
+                backend.settle()
+            except Exception:  # the run that needs it will tell
+                traceback.print_exc()
 
     def _perform(
         self, message: dict[str, Any], data: memoryview, parts: memoryview, payload: Payload
@@ -135,6 +147,7 @@ class Worker:
         self, message: dict[str, Any], data: memoryview, parts: memoryview, payload: Payload
     ) -> list[dict[str, Any]]:
         run = self._prepared(message, data)
+        self._ran = run.backend
         threads, seed = message["threads"], message["request"]["seed"]
         own_seeds = [seeds.member(seed, index) for index in range(len(run.planned))]
         pieces = pieces_of(run.planned, own_seeds)

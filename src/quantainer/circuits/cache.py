@@ -35,7 +35,7 @@ from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.shelf import Shelf
 from quantainer.circuits.structure import Place, angles_of, special, structure_of
 from quantainer.circuits.target import digest_of
-from quantainer.circuits.template import Template, make_template
+from quantainer.circuits.template import Begun, Template, begin_template, make_template
 from quantainer_client.qiskit.encode import encode, encode_columns
 
 if TYPE_CHECKING:
@@ -71,10 +71,17 @@ class _Entry:
     """What is known of one structure on one target; ``unused``: maybe nobody ran with it yet."""
 
     template: Template | None = None
+    begun: Begun | None = None
     has_no_template: bool = False
     exact: dict[bytes, Compiled] = field(default_factory=dict)
     size: int = _ENTRY_BYTES
     unused: bool = False
+
+    def first_with(self, angles: NDArray[np.float64]) -> Compiled | None:
+        """Return the first circuit of a structure, if it has just these angles."""
+        if self.begun is None or self.begun.angles.tobytes() != angles.tobytes():
+            return None
+        return self.begun.compiled
 
 
 @dataclass(frozen=True, slots=True)
@@ -108,6 +115,7 @@ class CompileCache:
         self._shelf = None if directory is None else Shelf(directory, max_bytes)
         self._steady = steady
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
+        self._begun: dict[Key, None] = {}
         self._targets: dict[str, str] = {}
         self.statistics = Statistics()
 
@@ -135,6 +143,7 @@ class CompileCache:
             QuantainerError: As :func:`quantainer.circuits.compile.compile_for`.
         """
         self._notice(target)
+        self.settle()
         data, columns = circuit.columnar, circuit.columns
         if columns is None:
             columns = encode_columns(circuit.program)
@@ -154,10 +163,17 @@ class CompileCache:
     def _compile_columnar(self, data: bytes, columns: Columns, job: _Job) -> Compiled:
         key, place, angles, fixed = self._sought(data, job.target, job.level, job.seed)
         entry = self._get(key)
+        first = None if entry is None else entry.first_with(angles)
+        if entry is not None and first is not None:
+            return replace(first, cache=self._state(key, entry, job))
+        entry = self._finished(key, entry)
         if entry is not None and entry.template is not None:
             return _instance(entry.template, angles, place, self._state(key, entry, job))
         check_for(job.circuit, job.facts, job.target, job.level)
         if self._wants_template(entry, place, angles, fixed, job.level):
+            begun = self._begin(key, columns, angles, fixed, job) if place.symbols is None else None
+            if begun is not None:
+                return begun
             template, made = make_template(columns, job.target, job.level, job.seed, fixed)
             self._keep_template(key, entry or _Entry(), template, job)
             if template is not None:
@@ -178,6 +194,11 @@ class CompileCache:
         """
         key, place, angles, _ = self._sought(data, target, level, seed)
         entry = self._get(key)
+        first = None if entry is None else entry.first_with(angles)
+        if first is not None:
+            self.statistics.hits += 1
+            return replace(first, cache="hit")
+        entry = self._finished(key, entry)
         if entry is None or entry.template is None:
             return None
         self.statistics.hits += 1
@@ -201,6 +222,13 @@ class CompileCache:
         if entry is None or entry.template is None or place.symbols is None:
             return None
         return entry.template.angles(place.symbols.sources(angles, values))
+
+    def settle(self) -> None:
+        """Make the templates of circuits that were run, and share them: nobody waits for that."""
+        for key in list(self._begun):
+            entry = self._entries[key]
+            if not entry.unused:
+                self._finished(key, entry)
 
     def forget(self, target: str) -> None:
         """Drop all that was compiled for the target of that name."""
@@ -261,8 +289,44 @@ class CompileCache:
             entry.has_no_template = True
         else:
             entry = _Entry(template, size=_ENTRY_BYTES + template.size, unused=job.planning)
-            self._share(key, template, job)
+            self._share(key, template, used=not job.planning)
         self._put(key, entry)
+
+    def _begin(
+        self,
+        key: Key,
+        columns: Columns,
+        angles: NDArray[np.float64],
+        fixed: NDArray[np.bool_] | None,
+        job: _Job,
+    ) -> Compiled | None:
+        """Compile the first circuit of a structure, if its template can wait."""
+        begun = begin_template(columns, angles, job.target, job.level, job.seed, fixed)
+        if begun is None:
+            return None
+        self.statistics.misses += 1
+        size = _ENTRY_BYTES + _OPERATION_BYTES * len(begun.compiled.program.data)
+        entry = _Entry(begun=begun, size=size, unused=job.planning)
+        self._put(key, entry)
+        if key in self._entries:  # it may be too large to keep
+            self._begun[key] = None
+        if not self._steady:  # it came before already
+            self._finished(key, entry)
+        return replace(begun.compiled, cache="miss")
+
+    def _finished(self, key: Key, entry: _Entry | None) -> _Entry | None:
+        """Make the template of a structure that was begun."""
+        if entry is None or entry.begun is None:
+            return entry
+        self._begun.pop(key, None)
+        template = entry.begun.template()
+        shared = self._is_shared(key)
+        unused = entry.unused and not shared
+        if not shared:
+            self._share(key, template, used=not unused)
+        entry = _Entry(template, size=_ENTRY_BYTES + template.size, unused=unused)
+        self._put(key, entry)
+        return entry
 
     def _exact(self, key: Key, angles: bytes, job: _Job) -> Compiled:
         """Find or compile a circuit with just these angles."""
@@ -281,7 +345,7 @@ class CompileCache:
         exact = {**entry.exact, _short(angles): compiled}
         self._put(key, replace(entry, exact=exact, size=entry.size + size, unused=job.planning))
         if self._steady:
-            self._share(key, Exact.of(compiled), job)
+            self._share(key, Exact.of(compiled), used=not job.planning)
         return replace(compiled, cache="miss")
 
     def _state(self, key: Key, entry: _Entry, job: _Job) -> Literal["hit", "miss"]:
@@ -289,7 +353,9 @@ class CompileCache:
         first = not job.planning and entry.unused
         if first:
             entry.unused = False
-            if self._shelf is not None:
+            if entry.begun is not None:
+                first = not self._is_shared(key)
+            elif self._shelf is not None:
                 first = self._shelf.take(key[0], key[1], key[2:])
         if first:
             self.statistics.misses += 1
@@ -297,9 +363,12 @@ class CompileCache:
         self.statistics.hits += 1
         return "hit"
 
-    def _share(self, key: Key, made: Template | Exact, job: _Job) -> None:
+    def _share(self, key: Key, made: Template | Exact, *, used: bool) -> None:
         if self._shelf is not None:
-            self._shelf.write(key[0], key[1], key[2:], made, used=not job.planning)
+            self._shelf.write(key[0], key[1], key[2:], made, used=used)
+
+    def _is_shared(self, key: Key) -> bool:
+        return self._shelf is not None and self._shelf.holds(key[0], key[1], key[2:])
 
     def _get(self, key: Key) -> _Entry | None:
         entry = self._entries.get(key)
@@ -327,6 +396,7 @@ class CompileCache:
         self.statistics.entries = len(self._entries)
 
     def _drop(self, key: Key) -> None:
+        self._begun.pop(key, None)
         self.statistics.bytes -= self._entries.pop(key).size
         self.statistics.entries = len(self._entries)
 

@@ -29,14 +29,13 @@ from quantainer.circuits.chains import (
     pattern_of,
 )
 from quantainer.circuits.runs import SX, X
-from quantainer_client.columns import GATES, Columns
+from quantainer.circuits.steps import BEYOND, JOINS, Steps, columns_for, steps_of
+from quantainer_client.columns import Columns
 
 __all__ = ["Collected", "collected"]
 
-_JOINS, _BEYOND = -1, -2
 _JOINING = {True: {"delay", "rz", "sx", "x"}, False: {"delay", "rz"}}
 """What joins a chain, if gates may be taken away, and if not."""
-_PLAIN = {name for name, (_, params) in GATES.items() if not params} | {"reset", "barrier"}
 _FIXED: dict[str, Chain] = {
     "sx": ((Link("sx", (), SX, 0),), ()),
     "x": ((Link("x", (), X, 0),), ()),
@@ -89,14 +88,9 @@ def collected(program: QuantumCircuit, chains: list[Chain], level: int) -> Colle
         level: At level 0 no gate is taken away.
     """
     tidy = level > 0
-    columns = Columns(program.num_qubits, program.num_clbits)
-    columns.global_phase = float(program.global_phase)
-    clbit_at = {bit: index for index, bit in enumerate(program.clbits)}
-    columns.registers = [
-        (register.name, [clbit_at[bit] for bit in register]) for register in program.cregs
-    ]
-    steps = _steps(program, columns, tidy=tidy)
-    if (steps.kinds == _BEYOND).any():
+    columns = columns_for(program)
+    steps = steps_of(program, columns, _JOINING[tidy])
+    if (steps.kinds == BEYOND).any():
         return None
     found = _joined(steps, chains)
     patterns = [pattern_of(links, tidy=tidy) for links, _ in found.chains]
@@ -104,23 +98,6 @@ def collected(program: QuantumCircuit, chains: list[Chain], level: int) -> Colle
     constants, first, more = gathered(patterns, [slots for _, slots in found.chains])
     columns.params = array("d", constants)
     return Collected(columns, first, more, program, operations)
-
-
-@dataclass(frozen=True, slots=True)
-class _Steps:
-    """A program's operations.
-
-    Attributes:
-        operations: They themselves.
-        kinds: Kind of each in the columns, ``_JOINS`` or ``_BEYOND``.
-        wires: Qubits of each.
-        operands: The same, with the bits that they are measured into.
-    """
-
-    operations: list[Any]
-    kinds: NDArray[np.intp]
-    wires: list[tuple[int, ...]]
-    operands: list[tuple[int, ...]]
 
 
 @dataclass(frozen=True, slots=True)
@@ -138,59 +115,13 @@ class _Joined:
     wires: NDArray[np.intp]
 
 
-class _Numbers(dict[tuple[str, tuple[Qubit, ...]], int]):
-    """Numbers operations; those that are equal but for angles and classical bits share one.
-
-    Attributes:
-        wires: Qubits of each number.
-        kinds: Kind of each number in the columns, ``_JOINS`` or ``_BEYOND``.
-        measures: Kind of measurements.
-    """
-
-    def __init__(self, columns: Columns, qubits: list[Qubit], *, tidy: bool) -> None:
-        super().__init__()
-        self.wires: list[tuple[int, ...]] = []
-        self.kinds: list[int] = []
-        self.measures = columns.kind("measure", 1, 1)
-        self._columns, self._joining = columns, _JOINING[tidy]
-        self._place = {bit: index for index, bit in enumerate(qubits)}
-
-    def __missing__(self, key: tuple[str, tuple[Qubit, ...]]) -> int:
-        name, qubits = key
-        if name in self._joining:
-            kind = _JOINS
-        elif name == "measure":
-            kind = self.measures
-        else:
-            kind = self._columns.kind(name, len(qubits)) if name in _PLAIN else _BEYOND
-        self[key] = number = len(self.kinds)
-        self.kinds.append(kind)
-        self.wires.append(tuple([self._place[bit] for bit in qubits]))
-        return number
-
-
-def _steps(program: QuantumCircuit, columns: Columns, *, tidy: bool) -> _Steps:
-    for name in WRITTEN:  # so that their kinds are those of patterns
-        columns.kind(name, 1, 0, STANDARD_GATES[name].num_params)
-    numbers = _Numbers(columns, program.qubits, tidy=tidy)
-    operations = list(program._data)
-    found = [numbers[step.name, step.qubits] for step in operations]
-    wires = [numbers.wires[number] for number in found]
-    kinds = np.array(numbers.kinds, dtype=np.intp)[found]
-    operands = wires.copy()
-    clbit_at = {bit: index for index, bit in enumerate(program.clbits)}
-    for place in np.flatnonzero(kinds == numbers.measures).tolist():
-        operands[place] += (clbit_at[operations[place].clbits[0]],)
-    return _Steps(operations, kinds, wires, operands)
-
-
-def _joined(steps: _Steps, chains: list[Chain]) -> _Joined:
+def _joined(steps: Steps, chains: list[Chain]) -> _Joined:
     """Join what follows one another on a qubit."""
     wires = np.array(list(chain.from_iterable(steps.wires)), dtype=np.intp)
     places = np.repeat(np.arange(len(steps.wires)), [len(some) for some in steps.wires])
     order = np.argsort(wires, kind="stable")
     wires, places = wires[order], places[order]
-    joins = steps.kinds[places] == _JOINS
+    joins = steps.kinds[places] == JOINS
     follows = np.zeros_like(joins)
     follows[1:] = joins[1:] & joins[:-1] & (wires[1:] == wires[:-1])
     heads = np.flatnonzero(joins & ~follows)
@@ -222,7 +153,7 @@ def _turned(angle: float) -> Chain:
 def _write(
     columns: Columns,
     qubits: list[Qubit],
-    steps: _Steps,
+    steps: Steps,
     found: _Joined,
     patterns: list[Pattern],
 ) -> list[Any]:
@@ -235,7 +166,7 @@ def _write(
         operations += [qubits[wire], *fixed]
         operands += [(wire,)] * len(WRITTEN)
 
-    kept = steps.kinds != _JOINS
+    kept = steps.kinds != JOINS
     counts = kept.astype(np.intp)
     counts[found.steps] = lengths = np.array([len(p.gates) for p in patterns], dtype=np.intp)
     starts = np.cumsum(counts) - counts

@@ -14,7 +14,7 @@ from qiskit.circuit import ParameterExpression, Qubit
 from qiskit.transpiler import TranspilerError
 
 from quantainer.circuits.checks import reasons_against
-from quantainer.circuits.pipeline import pipeline
+from quantainer.circuits.pipeline import Angles, pipeline
 from quantainer.circuits.target import Device, digest_of
 from quantainer_client.errors import QuantainerError
 
@@ -122,8 +122,7 @@ def compile_program(
     target: TargetFacts,
     level: int = 1,
     seed: int = DEFAULT_SEED,
-    *,
-    marks: bool = False,
+    angles: Angles = Angles.USED,
 ) -> Compiled:
     """Compile a program that was checked already; it may have free parameters.
 
@@ -132,7 +131,7 @@ def compile_program(
         target: What to compile for.
         level: 0 to 3.
         seed: For the heuristics of layout and routing.
-        marks: Its delays are marks (:mod:`quantainer.circuits.marks`), not times.
+        angles: What its angles are to the compiler.
     """
     device = Device.of(target)
     routing = _Routing(program)
@@ -142,7 +141,7 @@ def compile_program(
     if size > width or pinned:
         program, kept = _without_idle(program)
     places = _pinned_layout(pinned, kept, device) if pinned else None
-    manager = _manager(target, device, level, seed, places, marks=marks)
+    manager = _manager(target, device, level, seed, places, angles)
     try:
         with no_collection():
             found = manager.run(program, callback=routing)
@@ -186,14 +185,13 @@ def _manager(
     level: int,
     seed: int,
     places: tuple[int, ...] | None,
-    *,
-    marks: bool,
+    angles: Angles,
 ) -> Any:
     """Return the pass manager of a target, which takes long to make, from those kept."""
-    key = (digest_of(target), level, seed, places, marks)
+    key = (digest_of(target), level, seed, places, angles)
     manager = _managers.get(key)
     if manager is None:
-        manager = pipeline(device.facts, level, seed, places, marks=marks)
+        manager = pipeline(device.facts, level, seed, places, angles)
         _managers[key] = manager
         while len(_managers) > _MANAGERS_KEPT:
             _managers.popitem(last=False)

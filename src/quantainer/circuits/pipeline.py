@@ -19,6 +19,7 @@ Level 0 changes no gate that need not be changed: people fold gates to amplify n
 from __future__ import annotations
 
 from dataclasses import asdict
+from enum import Enum
 from typing import Any
 
 from qiskit.circuit.library import get_standard_gate_name_mapping
@@ -42,7 +43,7 @@ from qiskit.transpiler.passes import (
 from quantainer.core.target import TargetFacts
 from quantainer_client.qiskit.target import target_of
 
-__all__ = ["pipeline"]
+__all__ = ["Angles", "pipeline"]
 
 _PROTECTION = "qiskit.transpiler.internal.routing.protection.barrier"
 _MERGED = "one_qubit_gates_merged"
@@ -55,13 +56,23 @@ _WIDE_GATES = frozenset(
 )
 
 
+class Angles(Enum):
+    """What the angles of a circuit are to its compiler."""
+
+    USED = "used"
+    """Numbers or expressions, of which the compiler makes the best."""
+    MARKED = "marked"
+    """Out of sight: delays are marks (:mod:`quantainer.circuits.marks`), not times."""
+    VERBATIM = "verbatim"
+    """To be left as they are (:mod:`quantainer.circuits.verbatim`)."""
+
+
 def pipeline(
     facts: TargetFacts,
     level: int,
     seed: int,
     places: tuple[int, ...] | None = None,
-    *,
-    marks: bool = False,
+    angles: Angles = Angles.USED,
 ) -> Any:
     """Return the pass manager of a target at a level. Making it takes long: keep it.
 
@@ -70,7 +81,7 @@ def pipeline(
         level: 0 to 3.
         seed: For layout and routing.
         places: Where each qubit is to begin, if that is not to be chosen.
-        marks: Delays are marks (:mod:`quantainer.circuits.marks`), not times.
+        angles: What the angles are.
     """
     target = target_of(asdict(facts))
     passes = generate_preset_pass_manager(
@@ -81,10 +92,14 @@ def pipeline(
     )
     if passes.routing is not None:
         passes.routing = _shortened(passes.routing, knows_errors=_knows_errors(facts))
-    if marks:
+    if angles is Angles.MARKED:
         passes.scheduling = None  # it would only give delays another unit, in Python
     if level in _LONG_SEARCH and passes.layout is not None:
         passes.layout = _with_search(passes.layout, target, level, seed)
+    if angles is Angles.VERBATIM:
+        passes.init = PassManager(InverseCancellation())  # all gates are the target's already
+        passes.optimization = PassManager(_Cancel())
+        return passes
     singles = [name for name in facts.basis_gates if _is_single(target, name)]
     if level == 1 and any(target.operation_from_name(name).params for name in singles):
         passes.pre_init = PassManager(_Merge(singles))
@@ -173,6 +188,20 @@ class _Merge(TransformationPass):  # type: ignore[misc]
         dag = self._cancel.run(dag)
         if _size(dag) == before:
             self.property_set[_MERGED] = _count(dag, self._singles)
+        return dag
+
+
+class _Cancel(TransformationPass):  # type: ignore[misc]
+    """Cancels inverses until there are none."""
+
+    def __init__(self) -> None:
+        super().__init__()
+        self._cancel = InverseCancellation()
+
+    def run(self, dag: Any) -> Any:
+        before = None
+        while before != (before := _size(dag)):
+            dag = self._cancel.run(dag)
         return dag
 
 

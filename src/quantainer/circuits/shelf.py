@@ -79,6 +79,10 @@ class Shelf:
             if self._may_be_full():
                 self._make_room()
 
+    def holds(self, structure: bytes, target: str, options: tuple[int, ...]) -> bool:
+        """Tell whether it was compiled."""
+        return self._path(structure, target, options).exists()
+
     def take(self, structure: bytes, target: str, options: tuple[int, ...]) -> bool:
         """Tell whether nobody used it before; from now on somebody has."""
         try:

@@ -23,16 +23,19 @@ from quantainer.circuits.columnar import build
 from quantainer.circuits.compile import Compiled, compile_program, no_collection
 from quantainer.circuits.marks import fits_marks, marked
 from quantainer.circuits.options import ReadOptions
+from quantainer.circuits.pipeline import Angles
 from quantainer.circuits.structure import Symbols
+from quantainer.circuits.verbatim import Written, fits_verbatim, placed, written
 from quantainer.core.target import TargetFacts
 from quantainer_client.columnar import Columns, decode
 from quantainer_client.qiskit.encode import encode_columns
 
-__all__ = ["Template", "lifted_slots", "make_template"]
+__all__ = ["Begun", "Template", "begin_template", "lifted_slots", "make_template"]
 
 _HEADER = struct.Struct("<4sI")
 _MAGIC = b"QTPL"
 _PREFIX = "slot "
+_VERBATIM = {"rz", "sx", "x", "cx", "measure", "reset", "barrier"}
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -154,6 +157,72 @@ _KINDS: tuple[Any, ...] = (
 )
 
 
+@dataclass(frozen=True, slots=True, eq=False)
+class Begun:
+    """A first circuit, compiled with its own angles; the template can be made at leisure.
+
+    Attributes:
+        compiled: It, compiled.
+        angles: Its angles.
+    """
+
+    compiled: Compiled
+    angles: NDArray[np.float64]
+    _source: Written
+    _target: TargetFacts
+    _seed: int
+
+    def template(self) -> Template:
+        """Return the template of its structure."""
+        source, compiled = self._source, self.compiled
+        values = source.angles(self.angles)
+        with no_collection():
+            if not source.tells(values):
+                values = np.arange(len(values), dtype=np.float64)
+                compiled = _verbatim(source, values, self._target, compiled.level, self._seed)
+            found = placed(source, values, compiled.program)
+        if found is None:
+            raise RuntimeError("a compiled circuit has lost an angle")
+        return _template(found.columns, found.first, found.more, len(self.angles), compiled)
+
+
+def begin_template(
+    columns: Columns,
+    angles: NDArray[np.float64],
+    target: TargetFacts,
+    level: int,
+    seed: int,
+    fixed: NDArray[np.bool_] | None = None,
+) -> Begun | None:
+    """Compile the first circuit of a structure as its template will have it.
+
+    ``None`` where that takes making the template itself (:func:`make_template`).
+
+    Args:
+        columns: The circuit.
+        angles: All its angles.
+        target: What to compile for.
+        level: Optimisation level.
+        seed: For layout and routing.
+        fixed: Which angles are numbers of the structure, and stay what they are.
+    """
+    source = written(columns, _free(columns, fixed)) if fits_verbatim(target, level) else None
+    if source is None:
+        return None
+    compiled = _verbatim(source, source.angles(angles), target, level, seed)
+    counts = compiled.program.count_ops()
+    if counts.get("rz", 0) != len(source.constants) or counts.keys() - _VERBATIM:
+        return None
+    compiled.program.name = ""  # others may find it, who call theirs something else
+    return Begun(compiled, angles, source, target, seed)
+
+
+def _verbatim(
+    source: Written, angles: NDArray[np.float64], target: TargetFacts, level: int, seed: int
+) -> Compiled:
+    return compile_program(source.program(angles), target, level, seed, Angles.VERBATIM)
+
+
 def make_template(
     columns: Columns,
     target: TargetFacts,
@@ -190,7 +259,7 @@ def _by_marks(
     source = marked(columns, _free(columns, fixed), level)
     if source is None:
         return None
-    compiled = compile_program(source.program, target, level, seed, marks=True)
+    compiled = compile_program(source.program, target, level, seed, Angles.MARKED)
     made = collected(compiled.program, source.chains, level)
     if made is None:
         return None
