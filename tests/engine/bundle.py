@@ -13,11 +13,12 @@ import json
 import os
 import stat
 import subprocess
-from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-__all__ = ["Container"]
+from engine.container import Container, said
+
+__all__ = ["BundleContainer"]
 
 _CAPABILITIES = [
     "CAP_AUDIT_WRITE",
@@ -38,43 +39,17 @@ _CAPABILITIES = [
 """Docker's defaults: with MKNOD, so that a container may make nodes of its own."""
 
 
-@dataclass
-class Container:
-    """A container of one OCI runtime.
-
-    Attributes:
-        runtime: ``runc`` or ``crun``.
-        name: Also the last part of its control group.
-        home: An empty folder for bundle and runtime state.
-        root: Its root file system, read-only.
-        parent: The control group above its own.
-        nodes: ``deviceNodes`` of CDI.
-        binds: Folders of the host, by their path in the container.
-    """
-
-    runtime: str
-    name: str
-    home: Path
-    root: Path
-    parent: str
-    nodes: list[dict[str, Any]] = field(default_factory=list)
-    binds: dict[str, Path] = field(default_factory=dict)
+class BundleContainer(Container):
+    """A container of the OCI runtime alone; its name is the last part of its control group."""
 
     @property
     def cgroup(self) -> str:
-        """Its control group, from the root of the hierarchies."""
         return f"{self.parent}/{self.name}"
 
     def run(self, *command: str) -> str:
-        """Run a command in a new container to its end; return what it printed.
-
-        Raises:
-            RuntimeError: If it fails; with what it said.
-        """
         return self._call("run", "--bundle", str(self._bundle(command)), self.name)
 
     def start(self, *command: str) -> int:
-        """Start a command in a new container; return the number of its process."""
         # Its output stays open as long as it lives, so it is not awaited.
         words = [*self._words("run"), "--detach", "--bundle", str(self._bundle(command)), self.name]
         with (self.home / "log").open("wb") as log:
@@ -87,32 +62,19 @@ class Container:
         return pid
 
     def pause(self) -> None:
-        """Freeze it, as ``docker pause`` has the runtime do."""
         self._call("pause", self.name)
 
     def resume(self) -> None:
-        """Thaw it."""
         self._call("resume", self.name)
 
     def delete(self) -> None:
-        """Kill it and remove its control group."""
         self._call("delete", "--force", self.name)
 
     def _words(self, action: str) -> list[str]:
         return [self.runtime, f"--root={self.home}/state", action]
 
     def _call(self, action: str, *words: str) -> str:
-        done = subprocess.run(
-            [*self._words(action), *words],
-            stdin=subprocess.DEVNULL,
-            capture_output=True,
-            text=True,
-            timeout=60,
-            check=False,
-        )
-        if done.returncode:
-            raise RuntimeError(f"{self.runtime} {action}: {done.stderr.strip() or done.stdout}")
-        return done.stdout
+        return said(f"{self.runtime} {action}", *self._words(action), *words)
 
     def _bundle(self, command: tuple[str, ...]) -> Path:
         self.home.mkdir(parents=True, exist_ok=True)

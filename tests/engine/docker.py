@@ -199,7 +199,7 @@ def _await(ready: Any, child: subprocess.Popen[bytes], log: Path, timeout: float
     while not ready():
         if child.poll() is not None or time.monotonic() > deadline:
             last = (log.read_text(errors="replace").strip().splitlines() or ["it said nothing"])[-1]
-            raise UnavailableError(f"{Path(child.args[0]).name} did not start: {last}")  # type: ignore[index]
+            raise UnavailableError(f"{Path(child.args[0]).name} did not start: {last}")  # type: ignore[index, arg-type]
         time.sleep(0.05)
 
 

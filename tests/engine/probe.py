@@ -24,7 +24,8 @@ from collections.abc import Callable, Iterator
 from pathlib import Path
 from typing import Any
 
-from engine.bundle import Container
+from engine.bundle import BundleContainer
+from engine.container import OPEN, Container
 from engine.podman import PodmanContainer
 from quantainer.broker.freezer import CgroupState, Freezer
 from quantainer.device.identity import Namespaces, anchors_of, identify, open_peer
@@ -33,26 +34,10 @@ from quantainer.device.residents import inspect, is_shared, resident_of_group, r
 PARENT = f"/quantainer-probe-{os.getpid()}"
 GROUPS = Path("/sys/fs/cgroup")
 UNIFIED = (GROUPS / "cgroup.controllers").exists()
-_Container = Container | PodmanContainer
-_MAKERS: dict[str, type[_Container]] = {"bundle": Container, "podman": PodmanContainer}
+_MAKERS: dict[str, type[Container]] = {"bundle": BundleContainer, "podman": PodmanContainer}
 _DRIVERS = ("hw_random", "vga_arbiter", "fuse", "loop-control", "cpu_dma_latency")
 _NO_POLL_S = 60.0  # so that what is seen was reported by the kernel
 
-_OPEN = """
-import errno, json, os, stat, sys
-answers = {}
-for name, path, number, flags in json.loads(sys.argv[1]):
-    try:
-        if number:
-            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(*number))
-        handle = os.open(path, getattr(os, flags))
-        answers[name] = "opened"
-        if name == "full":
-            os.write(handle, b"x")
-    except OSError as error:
-        answers[name] = errno.errorcode[error.errno]
-print(json.dumps(answers))
-"""
 _CALL = """
 import socket, time
 caller = socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET)
@@ -73,9 +58,9 @@ def main(maker: str, runtime: str, root: str, granted: str) -> None:
     """Print all answers for one runtime."""
     kind = _MAKERS[maker]
     home = Path(tempfile.mkdtemp(prefix="quantainer-probe-"))
-    made: list[_Container] = []
+    made: list[Container] = []
 
-    def container(**options: Any) -> _Container:
+    def container(**options: Any) -> Container:
         name = f"c{len(made)}"
         made.append(kind(runtime, name, home / name, Path(root), PARENT, **options))
         return made[-1]
@@ -121,7 +106,7 @@ def _made(nodes: list[dict[str, Any]]) -> Iterator[list[int]]:
             Path(path).unlink(missing_ok=True)
 
 
-def _opened(container: _Container, misc: list[int]) -> dict[str, str]:
+def _opened(container: Container, misc: list[int]) -> dict[str, str]:
     control, other = ([10, number] for number in misc)
     attempts = [
         ["read", "/dev/qpu-control", None, "O_RDONLY"],
@@ -133,7 +118,7 @@ def _opened(container: _Container, misc: list[int]) -> dict[str, str]:
         ["memory of the host", "/tmp/memory", [1, 1], "O_RDONLY"],
         ["null", "/dev/null", None, "O_RDWR"],
     ]
-    printed = container.run("python3", "-c", _OPEN, json.dumps(attempts))
+    printed = container.run("python3", "-c", OPEN, json.dumps(attempts))
     answers: dict[str, str] = json.loads(printed)
     return answers
 
@@ -141,7 +126,7 @@ def _opened(container: _Container, misc: list[int]) -> dict[str, str]:
 # --- Freezer -----------------------------------------------------------------------------------
 
 
-async def _freezer(container: _Container) -> list[list[Any]]:
+async def _freezer(container: Container) -> list[list[Any]]:
     """Return for each thing done: its name, the state seen, and seconds from its end until then.
 
     Where a runtime waits for the kernel itself, the state is seen before it ends: below zero.
@@ -175,7 +160,7 @@ async def _freezer(container: _Container) -> list[list[Any]]:
 # --- Identity ----------------------------------------------------------------------------------
 
 
-def _identity(container: _Container, home: Path) -> dict[str, Any]:
+def _identity(container: Container, home: Path) -> dict[str, Any]:
     """Return what is known of a container's process that connects to a socket."""
     (home / "probe").mkdir()
     with socket.socket(socket.AF_UNIX, socket.SOCK_SEQPACKET) as server:
@@ -212,7 +197,7 @@ def _known(pidfd: int, pid: int, uid: int, gid: int, started: int) -> dict[str, 
     }
 
 
-def _nested(container: _Container, pidfd: int, pid: int) -> list[str]:
+def _nested(container: Container, pidfd: int, pid: int) -> list[str]:
     """Move the process to a group below its container's, as containers within it do."""
     inner = GROUPS / container.cgroup.lstrip("/") / "inner"
     inner.mkdir()

@@ -58,8 +58,8 @@ def start() -> Docker:
         target = home / "bin" / Path(program).name
         target.parent.mkdir(exist_ok=True)
         shutil.copy(root / "usr" / program, target)
-    for program in kit:
-        shutil.copy(program, home / "bin")
+    for tool in kit:
+        shutil.copy(tool, home / "bin")
     for folder in ("run", "data", "cdi"):
         (home / folder).mkdir()
     (home / "ids").write_text(f"{USER}:{_FIRST_ID}:{_IDS}\n")
@@ -68,9 +68,9 @@ def start() -> Docker:
         os.chown(path, user.pw_uid, user.pw_gid)
         path.chmod(0o755 if path.is_dir() or path.parent.name == "bin" else 0o644)
     host = f"unix://{home}/run/docker.sock"
-    path = f"{home}/bin:{os.environ.get('PATH', '')}"
+    search = f"{home}/bin:{os.environ.get('PATH', '')}"
     script = _START.format(home=home, host=host, user=user.pw_uid, group=user.pw_gid)
-    environment = {"HOME": str(home), "XDG_RUNTIME_DIR": f"{home}/run", "PATH": path}
+    environment = {"HOME": str(home), "XDG_RUNTIME_DIR": f"{home}/run", "PATH": search}
     with (home / "docker.log").open("wb") as log:
         process = subprocess.Popen(
             ["unshare", "--mount", "sh", "-c", script],
@@ -84,7 +84,7 @@ def start() -> Docker:
         _end(process)
         shutil.rmtree(home, ignore_errors=True)
 
-    engine = Docker(f"{home}/bin/docker", host, home / "cdi", path, stop)
+    engine = Docker(f"{home}/bin/docker", host, home / "cdi", search, stop)
     deadline = time.monotonic() + 60
     while engine("info", check=False).returncode:  # "version" asks RootlessKit for its network
         if process.poll() is not None or time.monotonic() > deadline:

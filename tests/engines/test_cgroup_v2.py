@@ -44,7 +44,8 @@ _MODULES = {
 @pytest.fixture(scope="module")
 def nodes(tmp_path_factory: pytest.TempPathFactory) -> str:
     """What the CDI device of a backend grants: one node for reading, one for both."""
-    places = cdi.Places(*[tmp_path_factory.mktemp("places")] * 2, "/usr/bin/python3")
+    folder = tmp_path_factory.mktemp("places")
+    places = cdi.Places(folder, folder, "/usr/bin/python3")
     configured = {"qsim": [f"{_NODE}-misc:/dev/qpu-control:r", f"{_NODE}-full:/dev/qpu0"]}
     spec = cdi.specification(["qsim"], places, configured)
     return json.dumps(spec["devices"][0]["containerEdits"]["deviceNodes"])

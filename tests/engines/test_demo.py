@@ -84,8 +84,8 @@ def test_bubblewrap(demo: Demo) -> None:
         need_tools("bubblewrap") if shutil.which("bwrap") is None else None
     except UnavailableError as reason:
         pytest.skip(str(reason))
-    if reason := sandbox.unusable():
-        pytest.skip(reason)
+    if why := sandbox.unusable():
+        pytest.skip(why)
     done = demo(QUANTAINER_DEMO_IMAGE="no-such-image:here")
     assert right(done)
     assert "embedded engine (bubblewrap)" in done.stdout

@@ -36,8 +36,8 @@ def bubblewrap() -> None:
         need_tools("bubblewrap") if shutil.which("bwrap") is None else None
     except UnavailableError as reason:
         pytest.skip(str(reason))
-    if reason := sandbox.unusable():
-        pytest.skip(reason)
+    if why := sandbox.unusable():
+        pytest.skip(why)
 
 
 @pytest.fixture(scope="module")

@@ -157,9 +157,11 @@ def rootless(user_broker: Broker) -> Iterator[Podman]:
     home = Path(tempfile.mkdtemp(prefix="quantainer-rootless-"))
     file = SYSTEM_CDI / f"quantainer-rootless-{os.getpid()}.json"
     made = not SYSTEM_CDI.exists()
-    own = ("--cgroup-manager=cgroupfs", "--storage-driver=vfs", "--runtime=runc")
-    # A user without subordinate ids has one id only.
-    own = (*own, "--storage-opt=vfs.ignore_chown_errors=true")
+    own = (
+        *("--cgroup-manager=cgroupfs", "--storage-driver=vfs", "--runtime=runc"),
+        # A user without subordinate ids has one id only.
+        "--storage-opt=vfs.ignore_chown_errors=true",
+    )
 
     def call(*words: str, check: bool = True) -> subprocess.CompletedProcess[str]:
         done = subprocess.run(

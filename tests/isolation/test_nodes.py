@@ -16,6 +16,7 @@ import pytest
 from engine import base_image
 from engine import broker as brokers
 from engine.broker import Broker
+from engine.container import OPEN
 from engine.docker import Docker
 from engine.host import UnavailableError, need_tools
 from engines.test_podman import LIMITS, SYSTEM_CDI
@@ -115,23 +116,6 @@ def test_a_broker_with_wrong_nodes_does_not_start(text: str) -> None:
 
 
 # --- Real containers ---------------------------------------------------------------------------
-
-
-OPEN = """
-import errno, json, os, stat, sys
-answers = {}
-for name, path, number, flags in json.loads(sys.argv[1]):
-    try:
-        if number:
-            os.mknod(path, stat.S_IFCHR | 0o666, os.makedev(*number))
-        handle = os.open(path, getattr(os, flags))
-        answers[name] = "opened"
-        if name == "full":
-            os.write(handle, b"x")
-    except OSError as error:
-        answers[name] = errno.errorcode[error.errno]
-print(json.dumps(answers))
-"""
 
 
 def opened(container: Run, device: str | None, attempts: Attempts) -> dict[str, str]:
