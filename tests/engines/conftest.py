@@ -123,7 +123,7 @@ def user_broker() -> Iterator[Broker]:
     if os.geteuid() != 0:
         pytest.skip("the tests run as an ordinary user already")
     nobody = pwd.getpwnam("nobody")
-    python = _python_of(nobody.pw_uid)
+    python = python_of(nobody.pw_uid)
     if python is None:
         pytest.skip("this checkout or its Python lies where other users may not read")
     running = brokers.make()
@@ -146,7 +146,7 @@ IMPORTS = ":".join(
 )
 
 
-def _python_of(uid: int) -> str | None:
+def python_of(uid: int) -> str | None:
     """Return a Python of the tests' version that the user may run with the tests' packages."""
     wanted = (
         "import quantainer, qiskit, sys;"

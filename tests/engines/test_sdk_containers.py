@@ -83,3 +83,28 @@ def test_qasm_file_without_any_sdk(
     done = docker("run", *options, base, *command)
     assert "01" in done.stdout
     assert "100" in done.stdout
+
+
+def test_what_names_no_backend_runs_on_the_device_of_the_container(
+    docker: Docker, base: str, broker: Broker, sdk: tuple[str, ...]
+) -> None:
+    options = ("--rm", "--network", "none", "--device", "quantainer.dev/qpu=fake_lima", *sdk)
+    code = (
+        "from quantainer_client import Circuit, run\n"
+        "from quantainer_client.qiskit import QuantainerProvider\n"
+        "named = QuantainerProvider().backend().name\n"
+        "print([named, run(Circuit(1).h(0).measure_all(), shots=9).metadata['backend']])"
+    )
+    done = docker("run", *options, base, "python3", "-W", "ignore", "-c", code, timeout=200)
+    assert ast.literal_eval(done.stdout) == ["fake_lima", "fake_lima"]
+
+
+def test_in_mode_local_the_sdk_of_the_image_simulates(
+    docker: Docker, base: str, broker: Broker, sdk: tuple[str, ...]
+) -> None:
+    mode = ("--annotation", "quantum.mode=local")
+    options = ("--rm", "--network", "none", *DEVICE, *mode, *sdk)
+    code = CIRQ + "from quantainer_client import connect\nprint(connect().jobs())\n"
+    done = docker("run", *options, base, "python3", "-W", "ignore", "-c", code, timeout=200)
+    assert done.stdout == "{'m': True}\n[]\n"
+    assert "mode local: circuits run in this container, on cirq.Simulator" in done.stderr
