@@ -33,8 +33,24 @@ def test_submit_prints_the_documented_json(broker: Broker, flipped: Path) -> Non
     }  # fmt: skip
     assert result["counts"] == {"01": 100}
     assert (result["backend"], result["shots"]) == ("qsim", 100)
-    assert result["registers"] == [{"name": "c", "bits": 2}]
+    assert result["registers"] == [{"name": "c", "bits": 2, "counts": {"01": 100}}]
     assert result["metadata"]["seed"] == 7
+
+
+def test_each_register_has_its_counts_too(broker: Broker, tmp_path: Path) -> None:
+    """A scalar ``bit`` is a register of one bit: it is measured, so it is told, by its name."""
+    file = tmp_path / "scalar.qasm"
+    file.write_text(
+        'OPENQASM 3; include "stdgates.inc"; qubit q; qubit[2] q2; bit c; bit[2] c2;'
+        "x q; x q2[1]; c2 = measure q2; c = measure q;"
+    )
+    result = json.loads(broker("submit", file, "--shots", 9, "--json").stdout)
+    assert result["counts"] == {"10 1": 9}
+    assert result["registers"] == [
+        {"name": "c", "bits": 1, "counts": {"1": 9}},
+        {"name": "c2", "bits": 2, "counts": {"10": 9}},
+    ]
+    assert "bits of c2, c\n" in broker("submit", file, "--shots", 9).stdout
 
 
 def test_submit_draws_a_histogram(broker: Broker, tmp_path: Path) -> None:

@@ -59,7 +59,7 @@ def test_the_json_result_has_the_documented_shape(broker_socket: Path) -> None:
         "metadata",
     ]
     assert sum(result["counts"].values()) == result["shots"] == 100
-    assert result["registers"] == [{"name": "c", "bits": 2}]
+    assert result["registers"] == [{"name": "c", "bits": 2, "counts": result["counts"]}]
     assert result["metadata"]["seed"] == 5
     again = client(broker_socket, "run", file, "--shots", "100", "--seed", "5", "--json")
     assert json.loads(again.stdout)["counts"] == result["counts"]

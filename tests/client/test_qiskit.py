@@ -17,6 +17,7 @@ from qiskit.primitives import StatevectorEstimator
 from qiskit.primitives.containers import BitArray
 from qiskit.providers import JobStatus
 from qiskit.quantum_info import Operator, SparseObservable, SparsePauliOp
+from qiskit_aer import AerSimulator
 
 from quantainer.circuits import read
 from quantainer_client import Connection, QuantainerError
@@ -205,6 +206,46 @@ def test_registers_and_loose_bits(backend: QuantainerBackend) -> None:
     loose.x(1)
     loose.measure([0, 1], [0, 2])
     assert backend.run(loose, shots=5).result().get_counts() == {"10 0": 5}
+
+
+def _bits(*registers: tuple[str, int]) -> QuantumCircuit:
+    """Return a circuit that measures 1, 0, 1, 1, … into bits; those without a name are loose."""
+    circuit = QuantumCircuit(sum(size for _, size in registers))
+    for name, size in registers:
+        if name:
+            circuit.add_register(ClassicalRegister(size, name))
+        else:
+            circuit.add_bits([Clbit() for _ in range(size)])
+    for place in range(circuit.num_clbits):
+        if place != 1:
+            circuit.x(place)
+        circuit.measure(place, place)
+    return circuit
+
+
+@pytest.mark.parametrize(
+    ("registers", "key"),
+    [
+        ([("", 3)], "101"),
+        ([("a", 2), ("", 3)], "111 01"),
+        ([("", 1), ("a", 2)], "10 1"),
+        ([("r", 1), ("", 1), ("s", 1)], "1 0 1"),
+        ([("", 1), ("a", 70), ("", 2), ("b", 3)], "111 11 " + "1" * 69 + "0 1"),
+        ([("a", 2), ("b", 1)], "1 01"),
+    ],
+)
+def test_outcomes_are_those_of_aer(
+    registers: list[tuple[str, int]], key: str, backend: QuantainerBackend
+) -> None:
+    """Bit for bit; and the string, from which Qiskit leaves bits of no register, has them all."""
+    circuit = _bits(*registers)
+    ours = backend.run(circuit, shots=6, memory=True).result()
+    theirs = AerSimulator().run(circuit, shots=6, memory=True).result()
+    assert ours.data()["counts"] == theirs.data()["counts"]
+    assert ours.data()["memory"] == theirs.data()["memory"]
+    assert ours.get_counts() == {key: 6}
+    if len({not name for name, _ in registers}) == 1:
+        assert theirs.get_counts() == {key: 6}
 
 
 def test_a_circuit_that_measures_nothing_is_refused(backend: QuantainerBackend) -> None:

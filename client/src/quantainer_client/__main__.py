@@ -164,7 +164,7 @@ def _print_json(value: Any) -> None:
 def _print_result(result: Result) -> None:
     import shutil
 
-    from quantainer_client.histogram import histogram
+    from quantainer_client.histogram import histogram, legend
 
     fields = result.to_dict()
     metadata = fields["metadata"]
@@ -173,6 +173,9 @@ def _print_result(result: Result) -> None:
         f"{metadata.get('engine')} {metadata.get('engine_version')}), seed {metadata.get('seed')}"
     )
     print(histogram(fields["counts"], shutil.get_terminal_size().columns))
+    named = legend(fields["registers"])
+    if named:
+        print(named)
     for note in metadata.get("notes") or ():
         print(f"note: {note}")
 

@@ -4,9 +4,9 @@ from __future__ import annotations
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Dict
+    from typing import Any, Dict, List, Optional
 
-__all__ = ["histogram"]
+__all__ = ["histogram", "legend"]
 
 _ROWS_MAX = 16
 _KEY_MAX = 40
@@ -37,6 +37,12 @@ def histogram(counts: Dict[str, int], width: int = 80) -> str:
         others = total - sum(number for _, number in frequent)
         lines.append(f"{rest} other outcomes: {others} {others / total:.1%}")
     return "\n".join(lines)
+
+
+def legend(registers: List[Dict[str, Any]]) -> Optional[str]:
+    """Return which registers the parts of a bit string are; None if there is one part."""
+    names = [register["name"] or "(no register)" for register in registers if register["bits"]]
+    return "bits of " + ", ".join(reversed(names)) if len(names) > 1 else None
 
 
 def _bar(share: float, room: int) -> str:

@@ -137,7 +137,10 @@ class Result:
         return self.pubs[pub].counts(row)
 
     def to_dict(self, pub: int = 0) -> Dict[str, Any]:
-        """Return one sampled pub as the JSON fields that commands print."""
+        """Return one sampled pub as the JSON fields that commands print.
+
+        ``counts`` are over all registers, ``registers`` has those of each alone.
+        """
         entry = self.pubs[pub]
         return {
             "job": self.job,
@@ -146,7 +149,7 @@ class Result:
             "shots": entry.shots,
             "counts": entry.counts(),
             "registers": [
-                {"name": register.name, "bits": register.bits}
+                {"name": register.name, "bits": register.bits, "counts": register.counts()}
                 for register in entry.registers.values()
             ],
             "metadata": entry.metadata,

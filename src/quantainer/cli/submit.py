@@ -27,18 +27,23 @@ def submit(
     file: File,
     shots: Annotated[str, typer.Option(metavar="N", help="Number of shots.")] = "1024",
     backend: Annotated[
-        str | None, typer.Option("--backend", "-B", help="Device to use; qsim if absent.")
+        str | None,
+        typer.Option("--backend", "-B", metavar="NAME", help="Device to use; qsim if absent."),
     ] = None,
     seed: Annotated[
         str | None, typer.Option(metavar="N", help="Integer from 0 to 2⁶³ − 1.")
     ] = None,
     method: Annotated[
-        str | None, typer.Option(help="Such as statevector or mps; chosen if absent.")
+        str | None,
+        typer.Option(metavar="NAME", help="Such as statevector or mps; chosen if absent."),
     ] = None,
     engine: Annotated[
-        str | None, typer.Option(help="One that `quantainer devices` names; chosen if absent.")
+        str | None,
+        typer.Option(metavar="NAME", help="One that `quantainer devices` names; chosen if absent."),
     ] = None,
-    precision: Annotated[Literal["single", "double"] | None, typer.Option()] = None,
+    precision: Annotated[
+        Literal["single", "double"] | None, typer.Option(help="Of amplitudes; chosen if absent.")
+    ] = None,
     priority: Annotated[
         int, typer.Option(min=-100, max=100, help="Among your own jobs; higher is sooner.")
     ] = 0,
@@ -79,11 +84,11 @@ def submit(
             options={name: value for name, value in options.items() if value is not None},
         )
     if as_json:
-        print_json(result_fields(result))
+        print_json(result.to_dict())
         return
     from quantainer.cli.histogram import print_result
 
-    print_result(result_fields(result))
+    print_result(result)
 
 
 def _integer(text: str, code: str, what: str) -> int:
@@ -109,20 +114,3 @@ def _wait(connection: Connection, pub: Pub, **fields: Any) -> Result:
         job.cancel()
         typer.echo(f"Job {job.id} is cancelled.", err=True)
         raise
-
-
-def result_fields(result: Result) -> dict[str, Any]:
-    """Return a one-circuit result as the JSON that ``--json`` prints."""
-    entry = result[0]
-    metadata = dict(entry.metadata)
-    return {
-        "job": result.job,
-        "backend": metadata.get("backend"),
-        "method": metadata.get("method"),
-        "shots": entry.shots,
-        "counts": entry.counts(),
-        "registers": [
-            {"name": register.name, "bits": register.bits} for register in entry.registers.values()
-        ],
-        "metadata": metadata,
-    }

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from itertools import groupby
+
 from qiskit.providers import BackendV2, JobV1, Options
 from qiskit.result import Result
 from qiskit.result.models import ExperimentResult
@@ -193,13 +196,20 @@ class QuantainerJob(JobV1):  # type: ignore[misc]
 
 def _experiment(circuit: QuantumCircuit, pub: PubResult, memory: bool) -> ExperimentResult:
     registers = [register for register in pub.registers.values() if register.bits]
-    data: Dict[str, Any] = {"counts": _hexadecimal(pub)}
-    if memory:
-        data["memory"] = [hex(value) for value in _joined(registers, pub.shots)]
+    sizes = [[register.name, register.bits] for register in registers]
+    places = _places(circuit, registers) if "" in pub.registers else None
+    if places is None:
+        data: Dict[str, Any] = {"counts": _hexadecimal(pub)}
+        if memory:
+            data["memory"] = [hex(value) for value in _joined(registers, pub.shots)]
+    else:
+        sizes = _runs(registers, places)
+        shots = [hex(value) for value in _placed(registers, places, pub.shots)]
+        data = {"counts": dict(Counter(shots)), **({"memory": shots} if memory else {})}
     header = {
         "name": circuit.name,
-        "creg_sizes": [[register.name, register.bits] for register in registers],
-        "memory_slots": sum(register.bits for register in registers),
+        "creg_sizes": sizes,
+        "memory_slots": sum(bits for _, bits in sizes),
         "n_qubits": circuit.num_qubits,
         "metadata": circuit.metadata or {},
     }
@@ -217,6 +227,46 @@ def _experiment(circuit: QuantumCircuit, pub: PubResult, memory: bool) -> Experi
 def _hexadecimal(pub: PubResult) -> Dict[str, int]:
     counts = pub.counts()
     return {hex(int(key.replace(" ", ""), 2)) if key else "0x0": n for key, n in counts.items()}
+
+
+def _places(circuit: QuantumCircuit, registers: List[Register]) -> Optional[List[List[int]]]:
+    """Return the classical bits of each register, and of those in none.
+
+    None if bits of a register lie apart or in two: then strings cannot be in the order of bits.
+    """
+    index = {bit: place for place, bit in enumerate(circuit.clbits)}
+    named: Dict[str, List[int]] = {
+        register.name: [index[bit] for bit in register] for register in circuit.cregs
+    }
+    taken = {place for places in named.values() for place in places}
+    named[""] = [place for place in range(len(index)) if place not in taken]
+    found = [named[register.name] for register in registers]
+    together = all(
+        places == list(range(places[0], places[0] + len(places)))
+        for register, places in zip(registers, found)
+        if register.name
+    )
+    whole = sorted(place for places in found for place in places) == list(range(len(index)))
+    return found if together and whole else None
+
+
+def _runs(registers: List[Register], places: List[List[int]]) -> List[List[Any]]:
+    """Return name and size of what lies side by side, in the order of the classical bits."""
+    owner = {place: register.name for register, at in zip(registers, places) for place in at}
+    return [[name, len(list(run))] for name, run in groupby(owner[at] for at in sorted(owner))]
+
+
+def _placed(registers: List[Register], places: List[List[int]], shots: int) -> List[int]:
+    """Return each shot as one integer, as Qiskit has it: classical bit ``i`` is its bit ``i``."""
+    values = [0] * shots
+    for register, at in zip(registers, places):
+        parts = register.integers()
+        moved = {
+            part: sum((part >> bit & 1) << place for bit, place in enumerate(at))
+            for part in set(parts)
+        }
+        values = [value | moved[part] for value, part in zip(values, parts)]
+    return values
 
 
 def _joined(registers: List[Register], shots: int) -> List[int]:
