@@ -196,7 +196,7 @@ class QuantainerJob(JobV1):  # type: ignore[misc]
 
 def _experiment(circuit: QuantumCircuit, pub: PubResult, memory: bool) -> ExperimentResult:
     registers = [register for register in pub.registers.values() if register.bits]
-    sizes = [[register.name, register.bits] for register in registers]
+    sizes: List[List[Any]] = [[register.name, register.bits] for register in registers]
     places = _places(circuit, registers) if "" in pub.registers else None
     if places is None:
         data: Dict[str, Any] = {"counts": _hexadecimal(pub)}
