@@ -389,6 +389,7 @@ class TestOpening:
             DROP TABLE results; DROP TABLE totals;
             ALTER TABLE second RENAME TO results;
             CREATE INDEX result_sizes ON results (size);
+            ALTER TABLE leases DROP COLUMN born;
             PRAGMA user_version = 2;
         """)
         connection.close()

@@ -6,6 +6,7 @@ import ctypes
 import os
 import signal
 import socket
+import subprocess
 import sys
 import time
 from collections.abc import Callable
@@ -112,6 +113,54 @@ def test_a_number_used_again_does_not_inherit_the_connection(
         sock.close()
         os.kill(victim, signal.SIGKILL)
         os.waitpid(victim, 0)
+
+
+def _pid_namespace(pid: int) -> int:
+    return Path(f"/proc/{pid}/ns/pid").stat().st_ino
+
+
+def _settle_in(numbers: set[int], settlers: list[subprocess.Popen[bytes]]) -> int:
+    """Make pid namespaces until one has such a number; the kernel gives the lowest that is free."""
+    for _ in range(300):
+        command = ["unshare", "--pid", "--fork", "--kill-child", "sleep", "120"]
+        settlers.append(subprocess.Popen(command))
+        children = Path(f"/proc/{settlers[-1].pid}/task/{settlers[-1].pid}/children")
+        while not (found := children.read_text().split()):
+            time.sleep(0.001)
+        if _pid_namespace(int(found[0])) in numbers:
+            return int(found[0])
+    pytest.skip("this kernel does not use the numbers of namespaces again")
+
+
+def test_a_namespace_number_used_again_does_not_inherit_the_lease(
+    make_broker: Callable[..., Broker],
+) -> None:
+    """Pid namespaces end while the broker is down, and a stranger's gets the number of one."""
+    broker = make_broker(workers="1")
+    boxes = [Box(broker) for _ in range(3)]
+    for number, box in enumerate(boxes):
+        lease(broker, f"gone-unseen-{number}", pid=box.pid, anchor="pidns")
+        assert box.code(HELLO) == "ok"
+    numbers = {_pid_namespace(box.pid) for box in boxes}
+    broker.stop(signal.SIGKILL)
+    for box in boxes:
+        box.stop()
+    settlers: list[subprocess.Popen[bytes]] = []
+    try:
+        stranger = _settle_in(numbers, settlers)
+        broker.start()
+        program = (
+            "from quantainer_client.connection import Connection\n"
+            f"print(Connection({str(device_socket(broker))!r}).hello())"
+        )
+        enter = ["nsenter", "--target", str(stranger), "--pid", sys.executable, "-c", program]
+        said = subprocess.run(enter, capture_output=True, check=False)
+        assert b"belongs to no container" in said.stderr, said
+        assert broker.leases() == []
+    finally:
+        for each in settlers:
+            each.kill()
+            each.wait()
 
 
 # Places

@@ -71,6 +71,7 @@ def lease_values(lease: Lease) -> dict[str, Any]:
         "annotations": encode(lease.annotations),
         "environment": encode(lease.environment),
         "pid_namespace": lease.pid_namespace,
+        "born": lease.born,
         "created_at": lease.created_at,
     }
 
@@ -90,5 +91,6 @@ def lease_from(row: Mapping[str, Any]) -> Lease:
         annotations=decode(row["annotations"]),
         environment=decode(row["environment"]),
         pid_namespace=row["pid_namespace"],
+        born=row["born"],
         created_at=row["created_at"],
     )

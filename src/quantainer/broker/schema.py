@@ -27,7 +27,7 @@ __all__ = [
     "totals",
 ]
 
-VERSION = 3
+VERSION = 4
 
 MIGRATIONS: dict[int, tuple[str, ...]] = {
     1: (
@@ -49,6 +49,7 @@ MIGRATIONS: dict[int, tuple[str, ...]] = {
         "INSERT INTO totals SELECT 'result_bytes', coalesce(sum(size), 0) FROM results"
         " JOIN jobs ON jobs.sequence = results.job WHERE jobs.finished_at IS NOT NULL",
     ),
+    3: ("ALTER TABLE leases ADD COLUMN born TEXT",),
 }
 """From each older version, the statements that lead to the next one."""
 
@@ -70,6 +71,7 @@ leases = Table(
     Column("annotations", Text, nullable=False),
     Column("environment", Text, nullable=False),
     Column("pid_namespace", Integer),
+    Column("born", Text),
     Column("created_at", Float, nullable=False),
 )
 

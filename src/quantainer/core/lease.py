@@ -59,6 +59,8 @@ class Lease(Struct, frozen=True):
             the container itself, which puts them back.
         pid_namespace: Inode of the pid namespace in or below which the container's processes live;
             ``None`` if it shares the host's.
+        born: When the process started for which the lease was opened (boot, and clock ticks since):
+            numbers of processes and namespaces are used again, this is not.
     """
 
     id: str
@@ -73,6 +75,7 @@ class Lease(Struct, frozen=True):
     annotations: dict[str, str] = field(default_factory=dict)
     environment: dict[str, str] = field(default_factory=dict)
     pid_namespace: int | None = None
+    born: str | None = None
     created_at: float = 0.0
 
     def grants(self, backend: str) -> bool:

@@ -25,7 +25,14 @@ from quantainer.device.identity import (
     has_ended,
     root_of,
 )
-from quantainer.device.residents import inspect, is_shared, resident_of_group, residents
+from quantainer.device.residents import (
+    birth,
+    inspect,
+    is_shared,
+    resident_of_group,
+    residents,
+    was_there,
+)
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["LeaseDesk"]
@@ -114,6 +121,7 @@ class LeaseDesk:
             annotations=dict(request.annotations),
             environment=dict(request.environment),
             pid_namespace=self._pid_namespace(peer),
+            born=None if peer is None else birth(peer.pid),
             created_at=time.time(),
         )
         self._broker.open_lease(lease)
@@ -293,7 +301,7 @@ class LeaseDesk:
                 self._watch_another(lease, living.get(lease.anchor))
 
     def _watch_another(self, lease: Lease, pid: int | None) -> None:
-        if pid is None or not self._watch(lease.id, pid):
+        if pid is None or not _is_of(pid, lease) or not self._watch(lease.id, pid):
             log.info("container of lease %s has ended", lease.id)
             self._spawn(self._end(lease.id, drain=True))
 
@@ -339,6 +347,16 @@ class LeaseDesk:
         self._freezer.close()
         for lease_id in list(self._watches):
             self._unwatch(lease_id)
+
+
+def _is_of(pid: int, lease: Lease) -> bool:
+    """Tell whether the oldest process at a lease's anchor can be of its container.
+
+    A pid namespace ends with its first process, and its number goes to the next that is made,
+    unless a broker holds that process's descriptor. One that was down finds a namespace whose
+    oldest process is younger than the container.
+    """
+    return lease.anchor.kind != "pidns" or lease.born is None or was_there(pid, lease.born)
 
 
 def _lives_with(peer: Peer, lease: Lease) -> bool:

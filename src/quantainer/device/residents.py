@@ -10,9 +10,10 @@ from quantainer.core.lease import Anchor
 from quantainer.device.identity import Peer, anchors_of, identify
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["inspect", "is_shared", "resident_of_group", "residents"]
+__all__ = ["birth", "inspect", "is_shared", "resident_of_group", "residents", "was_there"]
 
 _GROUPS = Path("/sys/fs/cgroup")
+_BOOT = Path("/proc/sys/kernel/random/boot_id")
 _TREES = ("", "unified", "devices", "pids", "memory", "cpu", "systemd")
 
 
@@ -83,10 +84,33 @@ def _ancestors(pid: int) -> Iterator[int]:
         yield pid
 
 
+def birth(pid: int) -> str | None:
+    """Return when a process started: this boot, and clock ticks since; None if it is gone."""
+    ticks = _ticks(pid)
+    return None if ticks is None else f"{_BOOT.read_text(encoding='ascii').strip()} {ticks}"
+
+
+def was_there(pid: int, born: str) -> bool:
+    """Tell whether a process is as old as a birth; younger ones may have got a number again."""
+    boot, _, ticks = born.partition(" ")
+    own_boot, _, own_ticks = (birth(pid) or "").partition(" ")
+    return boot == own_boot and int(own_ticks) <= int(ticks)
+
+
+def _ticks(pid: int) -> int | None:
+    try:
+        with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
+            return int(file.read().rpartition(b")")[2].split()[19])
+    except (OSError, IndexError):
+        return None
+
+
 def residents() -> dict[Anchor, int]:
     """Return for each anchor on this machine the oldest process that stands there."""
     found: dict[Anchor, int] = {}
-    for pid in sorted(int(name) for name in os.listdir("/proc") if name.isdigit()):  # noqa: PTH208
+    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
+    ages = sorted((ticks, pid) for pid in pids if (ticks := _ticks(pid)) is not None)
+    for _, pid in ages:
         for anchor in _anchors(pid):
             found.setdefault(anchor, pid)
     return found
