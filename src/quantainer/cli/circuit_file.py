@@ -38,7 +38,9 @@ FormatName = Literal["cirq", "columnar", "qasm2", "qasm3", "qir", "qpy", "stim"]
 Format = Annotated[
     FormatName | None, typer.Option("--format", help="Format; found by content if absent.")
 ]
-BackendName = Annotated[str | None, typer.Option("--backend", "-B", help="Device to look at.")]
+BackendName = Annotated[
+    str | None, typer.Option("--backend", "-B", metavar="NAME", help="Device to look at.")
+]
 GateLibrary = Annotated[
     Literal["legacy", "strict"],
     typer.Option(

@@ -37,7 +37,9 @@ _FORMATS = {".qasm": "qasm3", ".qasm3": "qasm3", ".qpy": "qpy", ".qcol": "column
 @app.command("compile")
 def compile_file(
     file: File,
-    backend: Annotated[str, typer.Option("--backend", "-B", help="Device to compile for.")],
+    backend: Annotated[
+        str, typer.Option("--backend", "-B", metavar="NAME", help="Device to compile for.")
+    ],
     output: Annotated[
         Path | None,
         typer.Option("--output", "-o", help="Where to write: .qasm, .qpy or .qcol."),

@@ -84,20 +84,18 @@ def result(
       quantainer jobs result c2e29df62a0584ccfde36f90
       quantainer jobs result c2e29df62a0584ccfde36f90 --partial
     """
-    from quantainer.cli.submit import result_fields
     from quantainer_client.connection import Connection
 
     with Connection(str(host_socket())) as connection:
         found = connection.partial(job) if partial else connection.result(job, timeout)
     if not len(found):
         raise QuantainerError("unknown_job", f"Nothing of job {job} is measured yet.")
-    fields = result_fields(found)
     if as_json:
-        print_json(fields)
+        print_json(found.to_dict())
         return
     from quantainer.cli.histogram import print_result
 
-    print_result(fields)
+    print_result(found)
 
 
 @app.command()
