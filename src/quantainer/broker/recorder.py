@@ -104,6 +104,8 @@ class Recorder:
     ) -> None:
         """Write a result; if the store cannot, try again a few times before giving up.
 
+        One that is to be kept is never given up: it stays in memory until it can be committed.
+
         Args:
             job: The job as it is to be.
             keep: It waits until its container is unpaused.
@@ -150,8 +152,8 @@ class Recorder:
         self._handle(events.ResultCommitted(job.id, job.attempt, at=time.time()))
 
     def _write_once(self, job: Job, outcome: Outcome | None, *, keep: bool, kept: bool) -> bool:
-        if kept:
-            return self._store.commit_kept(job)
+        if kept and self._store.commit_kept(job):
+            return True
         if outcome is None:
             raise QuantainerError("internal", f"The result of job {job.id} is not there.")
         data, header = outcome.data(), f'{{"results":{outcome.results}}}'
@@ -167,13 +169,20 @@ class Recorder:
             self._store.release_result(job.id, failed=True)
         log.error("result of job %s: %s", job.id, error)
         if tries < len(_COMMIT_TRIES):
+            again = self._keep_again if keep else self.write_result
             asyncio.get_running_loop().call_later(
-                _COMMIT_TRIES[tries],
-                lambda: self.write_result(job, keep=keep, kept=kept, tries=tries + 1),
+                _COMMIT_TRIES[tries], lambda: again(job, keep=keep, kept=kept, tries=tries + 1)
             )
+            return
+        if keep:
             return
         self.drop(job.id)
         self._handle(events.CommitFailed(job.id, job.attempt, error.to_dict(), at=time.time()))
+
+    def _keep_again(self, job: Job, *, keep: bool, kept: bool, tries: int) -> None:
+        """Try again to keep a result, unless it was committed or dropped meanwhile."""
+        if job.id in self._unwritten:
+            self.write_result(job, keep=keep, kept=kept, tries=tries)
 
     # Parts
 
