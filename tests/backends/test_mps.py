@@ -8,6 +8,7 @@ from exact import check, distribution, memories, pub_of, run
 from qiskit import QuantumCircuit
 from qiskit.quantum_info import SparsePauliOp
 
+from quantainer.backends import probe
 from quantainer.backends.backend import Limits, Options
 from quantainer.backends.qsim import Qsim
 from quantainer.backends.simulators import entanglement
@@ -15,6 +16,7 @@ from quantainer.circuits import Circuit, measure
 from quantainer_client.errors import QuantainerError
 
 ENGINES = ("aer", "panta", "qevedo")
+AMPLE = Limits(64 << 30, 2)
 
 
 def weakly_entangled(qubits: int, layers: int) -> QuantumCircuit:
@@ -123,7 +125,6 @@ def test_a_hopeless_circuit_is_refused_before_its_run(
     qubits: int,
     layers: int,
     qsim: Qsim,
-    limits: Limits,
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Random layers: minutes or hours at the full bond, so the run must not begin."""
@@ -132,13 +133,69 @@ def test_a_hopeless_circuit_is_refused_before_its_run(
     bonds = _spied_bonds(monkeypatch, qsim, engine)
     options = Options(method="mps", engine=engine)
     with pytest.raises(QuantainerError) as refused:
-        run(qsim, strongly_entangled(qubits, layers), limits, shots=1000, options=options)
+        run(qsim, strongly_entangled(qubits, layers), AMPLE, shots=1000, options=options)
     assert refused.value.code == "truncation"
     assert refused.value.limit == 1e-3
     assert refused.value.needed > 0.5
     assert refused.value.hint
     assert bonds
     assert max(bonds) <= 64
+
+
+def far_pairs(qubits: int, layers: int) -> QuantumCircuit:
+    """Return layers of turns and of CX on random pairs: no two neighbours share many gates."""
+    random = np.random.default_rng(5)
+    circuit = QuantumCircuit(qubits, qubits)
+    for _ in range(layers):
+        for qubit in range(qubits):
+            circuit.u(*random.uniform(0, 6, 3), qubit)
+        for left, right in random.permutation(qubits).reshape(-1, 2).tolist():
+            circuit.cx(left, right)
+    circuit.measure(range(qubits), range(qubits))
+    return circuit
+
+
+@pytest.mark.parametrize(("qubits", "layers"), [(60, 10), (2000, 6)])
+@pytest.mark.parametrize("engine", ENGINES)
+def test_far_pairs_are_refused_before_their_run(
+    engine: str,
+    qubits: int,
+    layers: int,
+    qsim: Qsim,
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    """No window of neighbours holds their gates: the run ended in a failed allocation."""
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    bonds = _spied_bonds(monkeypatch, qsim, engine)
+    options = Options(method="mps", engine=engine)
+    with pytest.raises(QuantainerError) as refused:
+        run(qsim, far_pairs(qubits, layers), AMPLE, shots=1000, options=options)
+    assert refused.value.code == "truncation"
+    assert refused.value.needed > 0.5
+    assert f"its {qubits} qubits" in refused.value.message
+    assert bonds
+    assert max(bonds) <= 64
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_is_lost_early_is_refused_early(
+    engine: str, qsim: Qsim, limits: Limits, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Between good and hopeless: small bonds prove nothing, a quarter of the run proves enough."""
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    monkeypatch.setattr(entanglement, "BOND", 64)
+    monkeypatch.setattr(probe, "_SHORT_SECONDS", 0.01)
+    monkeypatch.setattr(probe, "_NEXT_SECONDS", 0.0)
+    bonds = _spied_bonds(monkeypatch, qsim, engine)
+    options = Options(method="mps", engine=engine)
+    with pytest.raises(QuantainerError) as refused:
+        run(qsim, strongly_entangled(24, 30), limits, shots=1000, options=options)
+    assert refused.value.code == "truncation"
+    assert "its beginning alone loses" in refused.value.message
+    assert refused.value.needed > refused.value.limit == 1e-3
+    assert bonds == [64]
 
 
 @pytest.mark.parametrize("engine", ENGINES)

@@ -46,6 +46,7 @@ _STATE_COPIES: dict[tuple[str, Precision], float] = {
     ("numpy", "double"): 3.05,
 }
 _COPIES = 1.05
+_MPS_COPIES = {"qevedo": 1.5, "aer": 2.8}
 _OPERATION_BYTES = 1200
 _FIXED = 2 << 20
 
@@ -60,6 +61,8 @@ def peak_bytes(
         if method == "trajectories" and engine in ("lightning", "numpy"):
             copies += footprint.branches  # each waiting branch holds its state
         state = int(state * copies)
+    if method == "mps":
+        state = int(state * _MPS_COPIES.get(engine, _COPIES))
     bits = 2 * footprint.clbits + 2 * footprint.qubits + 96
     other = _FIXED + footprint.shots * bits + _OPERATION_BYTES * footprint.operations
     return min(_CAP, state + other)

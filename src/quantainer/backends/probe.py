@@ -1,40 +1,50 @@
 """Probe: tells within seconds that a matrix product state cannot hold a circuit.
 
 The bound by structure (:mod:`.simulators.entanglement`) says when nothing can be lost; above it,
-only running tells. So the beginning of the circuit runs with small bonds first. A loss is
-``-ln(fidelity)``. It falls with the bond, and as a function of the bond's logarithm it is convex:
-for a flat spectrum it falls in a straight line to 0, for a decaying one ever slower. The straight
-line through two small bonds is therefore a lower bound for the loss at the full bond.
+only running tells. So a beginning of the circuit (:mod:`.beginning`) runs first, with small bonds.
+A loss is ``-ln(fidelity)``. It falls with the bond, and as a function of the bond's logarithm it is
+convex: for a flat spectrum it falls in a straight line to 0, for a decaying one ever slower. The
+straight line through two small bonds is therefore a lower bound for the loss at the full bond.
+
+Where that says nothing and the whole run may be long, a beginning runs with the full bond, for a
+part of the time at most: what is lost of it is lost of the whole. How large the beginnings are
+depends on work that is counted beforehand, not on a clock: a busy machine decides alike.
 """
 
 from __future__ import annotations
 
 import math
-import time
-from dataclasses import replace
 from typing import Protocol
 
+from quantainer.backends import rates
+from quantainer.backends.beginning import Beginnings
 from quantainer.backends.simulators import entanglement
-from quantainer.backends.simulators.program import Gate, Program, Readout
+from quantainer.backends.simulators.program import Program
 from quantainer.backends.simulators.simulator import Method, Precision, Prepared
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["MpsEngine", "refuse_hopeless"]
 
-_BONDS = (8, 16, 32, 64)  # each the double of the one before
+_BONDS = (4, 8, 16, 32, 64)  # each the double of the one before
 _HOPELESS = 0.5
-"""Weight lost for certain above which a run is not begun: far above any bound that makes sense."""
-_GATES = 8192
-_WIDTH_MIN = 60
+"""Weight lost by the straight line above which a run is not begun: far above sensible bounds."""
 _GIVEN_UP = -math.log(1e-6)
-"""Loss with a bond of 32 above which no run of minutes is begun to see whether 256 suffice."""
+_GIVEN_UP_BOND = 32
+"""With this bond a larger loss ends a job whose run is long: 256 are next to no hope then."""
+_SHORT_SECONDS = 2.0
 _LONG_SECONDS = 60.0
-_CPU_SECONDS = 1.5
-"""After which no larger bond is tried; of processor time, so that a busy machine decides alike."""
+_FIRST_SECONDS = 1.0
+"""The beginning is as large as the smallest bond runs in that time."""
+_NEXT_SECONDS = 2.5
+"""No larger bond is tried that takes longer."""
+_FULL_SECONDS = 10.0
+_FULL_SHARE = 0.25
 
 
 class MpsEngine(Protocol):
     """An engine whose matrix product states can be given a smaller bond."""
+
+    name: str
 
     def prepare(
         self, program: Program, method: Method, precision: Precision, bond: int | None = None
@@ -44,44 +54,41 @@ class MpsEngine(Protocol):
 
 
 def refuse_hopeless(
-    engine: MpsEngine,
-    program: Program,
-    precision: Precision,
-    truncation_max: float,
-    threads: int,
-    seconds: float,
+    engine: MpsEngine, program: Program, precision: Precision, truncation_max: float, threads: int
 ) -> None:
-    """Return if the program may fit; take about a second at most.
+    """Return if the program may fit; take seconds at most, and a third of the whole run.
 
     Args:
         program: Measured at its end, without free parameters.
         truncation_max: The loss that the submitter allows.
-        seconds: What the full run may take.
 
     Raises:
         QuantainerError: ``truncation`` if the full run would lose more than half of the weight, or
-            may take minutes and has next to no hope.
+            more than is allowed already in its beginning, or may take minutes with next to no hope.
     """
     allowed = max(truncation_max, _HOPELESS)
     if allowed >= 1 or 1 << entanglement.bond_log2(program) <= entanglement.BOND:
         return
-    least, coarsest = _least_loss(engine, program, precision, threads)
+    seconds = rates.mps_seconds(program, engine.name, entanglement.BOND, _LONG_SECONDS)
+    if seconds < _SHORT_SECONDS:
+        return  # the run itself tells
+    attempt = _Attempt(engine, precision, threads)
+    beginnings = Beginnings(program)
+    least, coarsest = _least_loss(attempt, beginnings)
     lost = _lost(least)
     if lost > allowed:
-        raise _refusal(
-            program,
-            f"its beginning alone loses {100 * lost:.2g} % of the weight or more",
-            truncation_max,
-            lost,
-        )
+        raise _refusal(program, f"its beginning alone loses {_percent(lost)}", truncation_max, lost)
     if coarsest > _GIVEN_UP and seconds > _LONG_SECONDS:
         raise _refusal(
             program,
-            f"a bond of {_BONDS[-2]} keeps less than a millionth of its beginning's weight, and "
-            f"to try the full one takes minutes or hours",
+            f"a bond of {_GIVEN_UP_BOND} keeps less than a millionth of its beginning's weight, "
+            f"and to try the full one takes minutes or hours",
             truncation_max,
             _lost(coarsest),
         )
+    lost = _lost(_full_loss(attempt, beginnings, min(_FULL_SECONDS, _FULL_SHARE * seconds)))
+    if lost > truncation_max:
+        raise _refusal(program, f"its beginning alone loses {_percent(lost)}", truncation_max, lost)
 
 
 def _refusal(program: Program, why: str, truncation_max: float, lost: float) -> QuantainerError:
@@ -91,68 +98,68 @@ def _refusal(program: Program, why: str, truncation_max: float, lost: float) -> 
         f"{why}; and a state vector of its {program.qubits} qubits does not fit here.",
         limit=truncation_max,
         needed=lost,
-        hint="Make the circuit narrower, shallower or less entangled: few qubits fit as a "
-        "state vector, gates between neighbours entangle less.",
+        hint="Make the circuit narrower, shallower or less entangled (few qubits fit as a state "
+        "vector, gates between neighbours entangle less), or allow more loss with truncation_max.",
     )
 
 
-def _least_loss(
-    engine: MpsEngine, program: Program, precision: Precision, threads: int
-) -> tuple[float, float]:
-    """Return a lower bound for the loss of the full run, and the loss with the second largest bond.
+def _percent(lost: float) -> str:
+    if lost > 0.995:
+        return "nearly all of the weight"
+    return f"{100 * lost:.2g} % of the weight or more"
 
-    Either is 0 if it was not found in time.
+
+class _Attempt:
+    """Runs beginnings on one engine."""
+
+    def __init__(self, engine: MpsEngine, precision: Precision, threads: int) -> None:
+        self._engine = engine
+        self._precision = precision
+        self._threads = threads
+
+    def seconds(self, program: Program, bond: int, most: float) -> float:
+        """Return what it takes by the work it is; infinite if more than ``most``."""
+        return rates.mps_seconds(program, self._engine.name, bond, most)
+
+    def loss(self, program: Program, bond: int) -> float:
+        """Return ``-ln(fidelity)`` of the run with a bond."""
+        prepared = self._engine.prepare(program, "mps", self._precision, bond)
+        return prepared.sample(1, 0, self._threads).loss or 0.0
+
+
+def _least_loss(attempt: _Attempt, beginnings: Beginnings) -> tuple[float, float]:
+    """Return a lower bound for the loss of the full run, and the loss with ``_GIVEN_UP_BOND``.
+
+    Either is 0 if it takes too much work to be found.
     """
-    beginning = _beginning(program)
-    until = time.process_time() + _CPU_SECONDS
-    losses = [_loss(engine, beginning, _BONDS[0], precision, threads)]
-    for bond in _BONDS[1:]:
-        if _lost(losses[-1]) <= _HOPELESS or time.process_time() > until:
+    beginning = beginnings.largest(
+        lambda one: attempt.seconds(one, _BONDS[0], _FIRST_SECONDS) <= _FIRST_SECONDS
+    )
+    if beginning is None:
+        return 0.0, 0.0
+    coarsest, before = 0.0, math.inf
+    for bond in _BONDS:
+        if attempt.seconds(beginning, bond, _NEXT_SECONDS) > _NEXT_SECONDS:
             break
-        losses.append(_loss(engine, beginning, bond, precision, threads))
+        loss = attempt.loss(beginning, bond)
+        if _lost(loss) <= _HOPELESS:
+            break
         doublings = math.log2(entanglement.BOND / bond)
-        least = max(0.0, losses[-1] - doublings * (losses[-2] - losses[-1]))
+        least = loss - doublings * max(0.0, before - loss)
         if _lost(least) > _HOPELESS:
             return least, 0.0
-    return 0.0, losses[len(_BONDS) - 2] if len(losses) >= len(_BONDS) - 1 else 0.0
+        coarsest, before = (loss if bond == _GIVEN_UP_BOND else coarsest), loss
+    return 0.0, coarsest
+
+
+def _full_loss(attempt: _Attempt, beginnings: Beginnings, most: float) -> float:
+    """Return what the full bond loses of a beginning that it runs within ``most`` seconds."""
+    bond = entanglement.BOND
+    beginning = beginnings.largest(lambda one: attempt.seconds(one, bond, most) <= most)
+    if beginning is None or 1 << entanglement.bond_log2(beginning) <= bond:
+        return 0.0
+    return attempt.loss(beginning, bond)
 
 
 def _lost(loss: float) -> float:
-    return -math.expm1(-loss)
-
-
-def _beginning(program: Program) -> Program:
-    """Return gates that could be the first ones, with one measurement behind them.
-
-    Of a wide and long circuit they are those in the middle of the line that depend on no gate
-    outside: few layers of all qubits would show nothing.
-    """
-    n, gates = program.qubits, program.gates
-    layers = 2 * sum(len(gate.qubits) > 1 for gate in gates) // max(1, n)
-    # Each layer depends on one more qubit on either side: what is chosen narrows upwards.
-    width = min(n, max(_WIDTH_MIN, n * _GATES // max(1, len(gates)) + layers))
-    low = (n - width) // 2
-    outside = set(range(low)) | set(range(low + width, n))
-    chosen: list[Gate] = []
-    for gate in gates:
-        if not outside.isdisjoint(gate.qubits):
-            outside.update(gate.qubits)  # what comes later on these depends on it
-            continue
-        chosen.append(gate._replace(qubits=tuple(qubit - low for qubit in gate.qubits)))
-        if len(chosen) == _GATES:
-            break
-    return replace(
-        program,
-        qubits=width,
-        origin=program.origin[low : low + width],
-        clbits=1,
-        body=tuple(chosen),
-        readout=Readout.of(1, {0: 0}),
-        written=frozenset({0}),
-    )
-
-
-def _loss(
-    engine: MpsEngine, program: Program, bond: int, precision: Precision, threads: int
-) -> float:
-    return engine.prepare(program, "mps", precision, bond).sample(1, 0, threads).loss or 0.0
+    return -math.expm1(-max(0.0, loss))

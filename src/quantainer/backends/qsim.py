@@ -234,15 +234,13 @@ class Qsim:
         precision: Precision = "single" if plan.precision == "single" else "double"
 
         def passes() -> tuple[bool, int]:
-            refuse_hopeless(engine, program, precision, truncation_max, threads, plan.seconds)
+            refuse_hopeless(engine, program, precision, truncation_max, threads)
             return True, 1
 
         if key is None:
             passes()
         else:
-            self._probed.get_or(
-                (*key, plan.engine, precision, truncation_max, plan.seconds), passes
-            )
+            self._probed.get_or((*key, plan.engine, precision, truncation_max), passes)
 
 
 class _Work:

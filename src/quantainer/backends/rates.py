@@ -9,12 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
+from quantainer.backends.simulators.entanglement import rank_log2
 from quantainer.backends.simulators.simulator import Method, Precision
 
 if TYPE_CHECKING:
     from quantainer.backends.choice import Need
+    from quantainer.backends.simulators.program import Program
 
-__all__ = ["seconds"]
+__all__ = ["mps_seconds", "seconds"]
 
 # Milliseconds for the reference circuit: u on every qubit and a brick of cz, 20 layers, 1000 shots.
 _WIDTHS = (4, 10, 16, 20, 22, 24, 26)
@@ -34,7 +36,8 @@ _DENSE: dict[tuple[str, Precision], tuple[float, ...]] = {
 _SINGLE_THREADED = frozenset({"lightning", "numpy"})
 # A circuit with feed-forward, as a multiple of one run of its gates, for each shot.
 _PER_SHOT = {"panta": 0.05, "lightning": 0.1, "numpy": 0.1, "aer": 2.0}
-_PER_BOND_CUBED = {"qevedo": 6e-9, "panta": 8e-9, "aer": 5e-8}
+# Seconds for a gate on neighbours in a matrix product state, and more of them by bond cubed.
+_MPS_GATE = {"qevedo": (5e-6, 2e-8), "panta": (1.5e-5, 1.6e-8), "aer": (3e-5, 5e-8)}
 _MPS_START = {"qevedo": 1e-3, "panta": 3e-3, "aer": 6e-2}
 
 
@@ -96,6 +99,41 @@ def _interpolated(width: int, table: tuple[float, ...]) -> float:
 
 def _mps(need: Need, engine: str) -> float:
     bond = 2.0 ** min(need.bond_log2, 8, need.qubits // 2)
-    each = _PER_BOND_CUBED.get(engine, _PER_BOND_CUBED["aer"])
     start = _MPS_START.get(engine, _MPS_START["aer"])
-    return start + need.two_qubit * (each * bond**3 + 5e-6) + 2e-6 * need.operations
+    return start + need.two_qubit * _mps_gate(engine, bond) + 2e-6 * need.operations
+
+
+def _mps_gate(engine: str, bond: float) -> float:
+    least, each = _MPS_GATE.get(engine, _MPS_GATE["aer"])
+    return least + each * bond**3
+
+
+def mps_seconds(program: Program, engine: str, bond: int, most: float) -> float:
+    """Return a rough run time of a terminal program as a matrix product state.
+
+    Each gate is counted with the rank that its place can have by then; one on far qubits, with the
+    exchanges that bring them together and back, for each place between. Engines that find a better
+    order of the qubits take less.
+
+    Args:
+        program: Measured at its end.
+        engine: Its name.
+        bond: The largest Schmidt rank kept.
+        most: Counting ends there: more is infinite.
+    """
+    n, total = program.qubits, 0.0
+    largest = int(math.log2(bond))
+    prices = [_mps_gate(engine, 2.0**rank) for rank in range(largest + 1)]
+    ranks = [0] * n
+    for gate in program.gates:
+        if len(gate.qubits) == 1:
+            continue
+        low, high = min(gate.qubits), max(gate.qubits)
+        times = 1 if high - low == 1 else 2
+        step = rank_log2(gate)
+        for cut in range(low, high):
+            ranks[cut] += step
+            total += times * prices[min(ranks[cut], cut + 1, n - 1 - cut, largest)]
+        if total > most:
+            return math.inf
+    return total

@@ -7,7 +7,7 @@ import sys
 
 from quantainer.backends.simulators.program import Gate, Program
 
-__all__ = ["BOND", "bond_log2", "loss_of"]
+__all__ = ["BOND", "bond_log2", "loss_of", "rank_log2"]
 
 BOND = 256
 """The largest Schmidt rank that engines keep: what is beyond it is lost."""
@@ -29,8 +29,8 @@ def bond_log2(program: Program) -> int:
     steps = [0] * (n + 1)
     for gate in program.gates:
         if len(gate.qubits) > 1:
-            steps[min(gate.qubits)] += _rank_log2(gate)
-            steps[max(gate.qubits)] -= _rank_log2(gate)
+            steps[min(gate.qubits)] += rank_log2(gate)
+            steps[max(gate.qubits)] -= rank_log2(gate)
     bound = rank = 0
     for cut in range(n - 1):
         rank += steps[cut]
@@ -38,12 +38,13 @@ def bond_log2(program: Program) -> int:
     return bound
 
 
-def loss_of(fidelity: float) -> float:
-    """Return ``-ln(fidelity)``; a fidelity of 0 is the least that a float holds."""
-    return max(0.0, -math.log(max(fidelity, sys.float_info.min)))
-
-
-def _rank_log2(gate: Gate) -> int:
+def rank_log2(gate: Gate) -> int:
+    """Return an upper bound for log2 of the rank that a gate on several qubits can add to a cut."""
     if len(gate.qubits) > 2:
         return 2 * (len(gate.qubits) // 2)
     return 1 if gate.matrix is None and gate.name in _RANK_TWO else 2
+
+
+def loss_of(fidelity: float) -> float:
+    """Return ``-ln(fidelity)``; a fidelity of 0 is the least that a float holds."""
+    return max(0.0, -math.log(max(fidelity, sys.float_info.min)))
