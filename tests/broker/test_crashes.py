@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import json
 import os
+import resource
 import signal
 import time
 from collections.abc import Callable
@@ -61,6 +62,24 @@ def test_a_killed_worker_is_replaced_and_its_job_tried_once_more(
         assert connection.result(waiting.id, 60).counts() == {"01": 10}
         assert connection.run(FLIPPED, shots=10).counts() == {"01": 10}
         assert status(broker)["workers"]["deaths"] == 2, broker.log()
+
+
+def test_a_job_that_lacks_memory_is_not_tried_again(make_broker: Callable[..., Broker]) -> None:
+    """The worker's memory is cut while it computes: what it asks for next is refused."""
+    broker = make_broker(workers="1")
+    with connect(broker) as connection:
+        job = connection.submit(LONG, shots=500_000)
+        worker = await_worker(broker, "executing")
+        time.sleep(0.5)
+        _, hard = resource.prlimit(worker, resource.RLIMIT_DATA)
+        resource.prlimit(worker, resource.RLIMIT_DATA, (4096, hard))
+        with pytest.raises(QuantainerError) as caught:
+            connection.result(job.id, 60)
+        assert caught.value.code == "out_of_memory", broker.log()
+        assert caught.value.limit > 8 << 24
+        assert caught.value.hint
+        assert status(broker)["workers"]["deaths"] <= 1, broker.log()
+        assert connection.run(FLIPPED, shots=10).counts() == {"01": 10}
 
 
 def test_a_job_that_never_ends_is_ended(make_broker: Callable[..., Broker]) -> None:

@@ -316,6 +316,9 @@ class Driver:
             )
             self.handle(events.JobErred(job.id, job.attempt, error.to_dict(), at=time.time()))
             return
+        if worker.memory_was_refused:
+            self._died(job, _outgrown(job), retry=False)  # it would take as much again
+            return
         error = QuantainerError(
             "worker_died",
             f"The worker process of job {job.id} {reason} (attempt {job.attempt}).",
@@ -386,6 +389,16 @@ def _crowded_out(job: Job) -> QuantainerError:
         "The job fits into this node, but other programs of the machine hold the memory.",
         needed=job.memory_bytes,
         hint="Submit it again when they need less, or ask for fewer qubits or single precision.",
+    )
+
+
+def _outgrown(job: Job) -> QuantainerError:
+    return QuantainerError(
+        "out_of_memory",
+        f"Job {job.id} needed more memory than it was admitted with; its worker process ended.",
+        limit=job.memory_bytes,
+        hint="Ask for fewer qubits or shots, or another method or engine; "
+        "as planned it should have fitted: please report the circuit.",
     )
 
 

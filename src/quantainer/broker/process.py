@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from typing import Any
 
 from quantainer.broker.encoding import decode, encode_plain
+from quantainer.broker.lastwords import LastWords
 from quantainer.broker.parts import Packed
 from quantainer_client import wire
 from quantainer_client.errors import QuantainerError
@@ -84,8 +85,10 @@ class WorkerProcess:
         self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._gone = False
+        self._ended_alone = False
         ours, theirs = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
-        with theirs:
+        self._words = LastWords(self._loop)
+        with theirs, self._words.handed_over():
             self._process = subprocess.Popen(
                 [
                     sys.executable,
@@ -98,6 +101,7 @@ class WorkerProcess:
                 pass_fds=[theirs.fileno()],
                 env=dict(environ),
                 stdin=subprocess.DEVNULL,
+                stderr=self._words.fd,
                 cwd="/",
             )
         self._connection = ours
@@ -117,6 +121,11 @@ class WorkerProcess:
     def idle(self) -> bool:
         """Ready and without a task."""
         return self.ready and self.task is None and self.kill_reason is None and not self.retired
+
+    @property
+    def memory_was_refused(self) -> bool:
+        """Ended on its own because an allocation failed, as far as it could say."""
+        return self._ended_alone and self._words.memory_was_refused
 
     def account(self) -> tuple[float, float]:
         """Return how many seconds its threads have computed, and its first waited for a core."""
@@ -150,6 +159,7 @@ class WorkerProcess:
                 that is there; if it cannot be had, the job starts anew.
         """
         self.task = task
+        self._words.forget()
         self.executing = message["op"] == "execute"
         if digest:
             self._warm[digest] = None
@@ -306,6 +316,8 @@ class WorkerProcess:
             os.close(self._waits)
             self._waits = None
         self._connection.close()
+        self._words.close()
+        self._ended_alone = self.kill_reason is None
         self.exit_reason = self.kill_reason or _describe(status)
         self.kill_reason = self.exit_reason
         task = self.task

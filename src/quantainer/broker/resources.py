@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 __all__ = [
+    "READING_BYTES",
     "WORKER_BYTES",
     "CpuGrant",
     "Memberships",
@@ -25,6 +26,7 @@ __all__ = [
 
 _BROKER_BYTES = 64 * 1024**2  # private memory, measured: 48 MiB
 WORKER_BYTES = 128 * 1024**2  # the same with engines loaded and circuits kept: 75 MiB and more
+READING_BYTES = 2 * 1024**3  # for circuits while they are read and planned
 _V1_UNLIMITED = 1 << 60  # v1 writes a page-rounded 2^63 for "no limit"
 
 

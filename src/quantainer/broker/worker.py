@@ -28,6 +28,7 @@ from quantainer.broker import encoding
 from quantainer.broker.parts import unpack
 from quantainer.broker.process import LARGE
 from quantainer.broker.requests import Submission, parse
+from quantainer.broker.resources import READING_BYTES
 from quantainer.broker.results import add_result
 from quantainer.broker.slices import Part, Piece, Progress, joined, pieces_of, usable
 from quantainer.broker.warmup import warm_up
@@ -44,7 +45,6 @@ _PR_SET_PDEATHSIG = 1
 _INLINE_MAX = 32 * 1024  # lists of larger replies travel in the memfd
 _LISTS = frozenset({"results", "pubs", "targets"})
 _SLACK_BYTES = 1024**3
-_READING_BYTES = 2 * 1024**3
 _LARGE_PAYLOAD = 4 * 1024**2
 _TRIM_BYTES = 256 * 1024**2
 
@@ -115,10 +115,10 @@ class Worker:
             case "backends":
                 return {"targets": self._targets()}
             case "plan":
-                with self._memory(_READING_BYTES, trim=len(data) > _LARGE_PAYLOAD):
+                with self._memory(READING_BYTES, trim=len(data) > _LARGE_PAYLOAD):
                     return {"pubs": self._plan(message, data)}
             case "estimate":
-                with self._memory(_READING_BYTES, trim=len(data) > _LARGE_PAYLOAD):
+                with self._memory(READING_BYTES, trim=len(data) > _LARGE_PAYLOAD):
                     return {"pubs": self._estimate(message, data)}
             case "execute":
                 with self._memory(message["memory_bytes"]):
@@ -291,7 +291,7 @@ def _out_of_memory(message: dict[str, Any]) -> QuantainerError:
     return QuantainerError(
         "out_of_memory",
         "The worker ran out of the memory this job was admitted with.",
-        limit=message.get("memory_bytes", _READING_BYTES),
+        limit=message.get("memory_bytes", READING_BYTES),
         hint="Ask for fewer shots at a time, single precision, or another method.",
     )
 

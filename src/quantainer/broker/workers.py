@@ -17,6 +17,7 @@ from typing import Any
 
 from quantainer.broker.parts import Packed
 from quantainer.broker.process import Answer, Task, WorkerProcess
+from quantainer.broker.resources import READING_BYTES
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["Ask", "Pool"]
@@ -271,6 +272,13 @@ def _reading_failed(worker: WorkerProcess, reason: str, seconds: float) -> Quant
             "Reading and planning the circuits took too long.",
             limit=seconds,
             hint="Split the circuits, or raise the setting plan_timeout.",
+        )
+    if worker.memory_was_refused:
+        return QuantainerError(
+            "out_of_memory",
+            "The circuits take more memory to read than this node grants.",
+            limit=READING_BYTES,
+            hint="Split the circuits, or send fewer of them at a time.",
         )
     return QuantainerError(
         "invalid_circuit",

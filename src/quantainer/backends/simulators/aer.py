@@ -150,7 +150,8 @@ def run_circuit(
     """Run one circuit on Aer and return its data and metadata.
 
     Raises:
-        QuantainerError: ``backend_failed`` with Aer's own reason.
+        MemoryError: If Aer was refused memory.
+        QuantainerError: ``backend_failed`` with Aer's own reason otherwise.
     """
     simulator = import_module("qiskit_aer").AerSimulator(
         **options,
@@ -164,6 +165,8 @@ def run_circuit(
     result = simulator.run(circuit, shots=shots, seed_simulator=derive(seed, "aer") >> 32).result()
     if not result.success:
         reason = result.results[0].status if result.results else result.status
+        if "allocate memory" in str(reason) or "bad_alloc" in str(reason):
+            raise MemoryError(reason)
         raise QuantainerError("backend_failed", f"Aer failed: {reason}")
     return result.data(0), result.results[0].metadata
 

@@ -75,15 +75,20 @@ class _Prepared:
 
     def sample(self, shots: int, seed: int, threads: int) -> Samples:
         """Draw shots."""
-        result = import_module("qevedo.simulator").run(
-            self._circuit,
-            shots,
-            backend=self._method,
-            seed=derive(seed, "qevedo"),
-            precision=self._precision,
-            max_bond_dimension=self._bond,
-            threads=threads,
-        )
+        try:
+            result = import_module("qevedo.simulator").run(
+                self._circuit,
+                shots,
+                backend=self._method,
+                seed=derive(seed, "qevedo"),
+                precision=self._precision,
+                max_bond_dimension=self._bond,
+                threads=threads,
+            )
+        except RuntimeError as error:
+            if "Cannot allocate memory" in str(error):
+                raise MemoryError(str(error)) from error
+            raise
         packed = self._readout.pack(bits_of_strings(result.counts, seed))
         if self._method != "mps":
             return Samples(packed)
