@@ -82,6 +82,29 @@ def test_many_shots_of_a_clifford_circuit_are_never_measured_one_by_one(
     assert chosen.engine in ("stim", "prism")
 
 
+@pytest.mark.parametrize("qubits", [1000, 5000])
+def test_too_many_shots_are_named_as_what_they_are(qubits: int, qsim: Qsim, limits: Limits) -> None:
+    """And the number that the refusal offers is the largest that is accepted, but for a little."""
+    with pytest.raises(QuantainerError) as refused:
+        qsim.plan(pub_of(ghz(qubits), shots=10_000_000), Options(), limits)
+    assert refused.value.code == "out_of_memory"
+    assert f"10000000 shots of {qubits} classical bits" in refused.value.message
+    assert "mps" not in refused.value.message
+    assert refused.value.limit == limits.memory_bytes < refused.value.needed
+    fit = int(str(refused.value.hint).split()[2])
+    assert qsim.plan(pub_of(ghz(qubits), shots=fit), Options(), limits).method == "stabilizer"
+    with pytest.raises(QuantainerError):
+        qsim.plan(pub_of(ghz(qubits), shots=fit * 21 // 20), Options(), limits)
+
+
+def test_a_state_that_does_not_fit_is_named_whatever_the_shots(qsim: Qsim, limits: Limits) -> None:
+    with pytest.raises(QuantainerError) as refused:
+        plan(qsim, dense(40), limits, method="statevector")
+    assert refused.value.code == "out_of_memory"
+    assert "statevector" in refused.value.message
+    assert "40 active qubits" in refused.value.message
+
+
 @pytest.mark.parametrize("qubits", [4, 10, 16])
 def test_small_dense_circuits_run_on_panta(qubits: int, qsim: Qsim, limits: Limits) -> None:
     if not qsim.engines >= YOUNG:

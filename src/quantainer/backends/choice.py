@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator, Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from quantainer.backends import rates
 from quantainer.backends.backend import Limits, Options, Plan
@@ -130,7 +130,7 @@ def choose(need: Need, options: Options, limits: Limits, offer: Offer) -> Plan:
         reasons[f"{way.engine} ({way.method})"] = why
     runnable = [way for way in too_large if offer.refusal(way.engine, way.method) is None]
     if runnable:
-        raise _too_large(need, min(runnable, key=lambda one: one.memory_bytes), limits)
+        raise _too_large(need, runnable, limits)
     raise _impossible(options, reasons)
 
 
@@ -237,14 +237,33 @@ def _impossible(options: Options, reasons: dict[str, str]) -> QuantainerError:
     )
 
 
-def _too_large(need: Need, best: Candidate, limits: Limits) -> QuantainerError:
+def _too_large(need: Need, ways: list[Candidate], limits: Limits) -> QuantainerError:
+    """Say what does not fit: the shots, if fewer of them would, else the state."""
+    alone = replace(need.footprint, shots=0)
+    best = min(
+        ways, key=lambda one: (need.clifford and one.method != "stabilizer", one.memory_bytes)
+    )
+    state = peak_bytes(best.method, best.engine, best.precision, alone)
+    if state < limits.memory_bytes and need.shots > 1:
+        each = -(-(best.memory_bytes - state) // need.shots)
+        fit = (limits.memory_bytes - state) // each
+        return QuantainerError(
+            "out_of_memory",
+            f"{need.shots} shots of {need.clbits} classical bits and {need.qubits} active qubits "
+            f"(those of all parameter rows count) do not fit into the memory granted.",
+            limit=limits.memory_bytes,
+            needed=best.memory_bytes,
+            hint=f"Ask for {fit} shots at a time at most, or for fewer classical bits."
+            if fit
+            else "Use fewer classical bits, or a node with more memory.",
+        )
     return QuantainerError(
         "out_of_memory",
         f"The cheapest way ({best.method} on {best.engine}, {best.precision}) for "
         f"{need.qubits} active qubits does not fit into the memory granted.",
         limit=limits.memory_bytes,
         needed=best.memory_bytes,
-        hint="Use fewer qubits or shots, a less entangled circuit, or a node with more memory.",
+        hint="Use fewer qubits, a less entangled circuit, or a node with more memory.",
     )
 
 

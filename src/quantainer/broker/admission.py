@@ -106,13 +106,7 @@ def admit_job(lease: Lease, plan: JobPlan, node: NodeLimits) -> None:
             hint="Use fewer qubits, or start the container with a larger qubit.count.",
         )
     if plan.result_bytes > node.result_bytes:
-        raise QuantainerError(
-            "too_large",
-            f"The result would take {_size(plan.result_bytes)}.",
-            limit=node.result_bytes,
-            needed=plan.result_bytes,
-            hint="Ask for fewer shots or parameter rows at a time.",
-        )
+        raise _large_result(plan, node)
     memory, who = node.memory_bytes, "this node"
     if lease.limits.memory_bytes is not None and lease.limits.memory_bytes < memory:
         memory, who = lease.limits.memory_bytes, "this container"
@@ -125,6 +119,22 @@ def admit_job(lease: Lease, plan: JobPlan, node: NodeLimits) -> None:
             needed=plan.memory_bytes,
             hint="Use fewer qubits or shots, precision=single, or another method.",
         )
+
+
+def _large_result(plan: JobPlan, node: NodeLimits) -> QuantainerError:
+    message = f"The result would take {_size(plan.result_bytes)}"
+    hint = "Ask for fewer circuits, shots or parameter rows at a time."
+    if plan.shots:
+        message += f" for {plan.shots} shots of all circuits and parameter rows"
+        fit = plan.shots * node.result_bytes // plan.result_bytes
+        hint = f"Ask for {fit} shots at a time at most, or measure fewer bits."
+    return QuantainerError(
+        "too_large",
+        f"{message}; this node allows {_size(node.result_bytes)} for one job.",
+        limit=node.result_bytes,
+        needed=plan.result_bytes,
+        hint=hint,
+    )
 
 
 def _size(count: float) -> str:
