@@ -3,19 +3,26 @@
 from __future__ import annotations
 
 import math
+from collections import Counter
+from dataclasses import asdict, replace
 
 import numpy as np
 import pytest
-from drawn_circuits import LINE4, device, same_up_to_phase, unitary_of
-from hypothesis import given
+from drawn_circuits import LINE4, device, flat, flat_circuits, same_up_to_phase, unitary_of
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from qiskit.quantum_info import Operator
+from qiskit.transpiler import generate_preset_pass_manager
 
 from quantainer.circuits import measure, read
 from quantainer.circuits.cache import CompileCache
+from quantainer.circuits.compile import DEFAULT_SEED
 from quantainer.circuits.runs import tidied, written
+from quantainer_bench.compile import thin
 from quantainer_client.circuit import Circuit as Flat
 from quantainer_client.columns import GATES
+from quantainer_client.qiskit.encode import encode
+from quantainer_client.qiskit.target import target_of
 
 TURNS = st.sampled_from([k * math.pi / 4 for k in range(-8, 9)]) | st.floats(-7, 7)
 SX = np.array([[1, -1j], [-1j, 1]]) / math.sqrt(2)
@@ -60,3 +67,63 @@ def test_every_gate_with_angles(name: str, twos: str, level: int) -> None:
         assert compiled.cache == ("hit" if turn else "miss")
         assert set(compiled.program.count_ops()) <= {"rz", "sx", "x", twos}
         assert same_up_to_phase(unitary_of(compiled, 3), Operator(source.program).data)
+
+
+ONE_WAY = ((1, 0), (1, 2), (3, 2), (4, 3))
+
+
+@pytest.mark.parametrize(
+    ("twos", "coupling", "dead"),
+    [
+        ("cx", ONE_WAY, ()),
+        ("ecr", ONE_WAY, (0,)),
+        ("cz", (*ONE_WAY, *((b, a) for a, b in ONE_WAY)), (4,)),
+        ("cz", ONE_WAY, ()),
+    ],
+)
+@given(drawn=flat_circuits(), shift=st.floats(-3, 3))
+@settings(max_examples=25, deadline=None)
+def test_other_two_qubit_gates_than_cx_both_ways(drawn, shift, twos, coupling, dead) -> None:
+    """The compiler sees CX; the circuit has the device's own gate, in the ways that it has it."""
+    operations, qubits = drawn
+    errors = {f"{twos} {a} {b}": 0.01 * (a + b) for a, b in coupling}
+    target = device(5, coupling, dead, basis_gates=("id", "rz", "sx", "x", twos), gate_error=errors)
+    cache = CompileCache(steady=True)
+    for turn in range(2):
+        moved = [
+            (name, at, [angle + turn * shift for angle in angles])
+            for name, at, angles in operations
+        ]
+        source = read(flat(moved, qubits).encode())
+        compiled = cache.compile(source, measure(source), target)
+        assert same_up_to_phase(unitary_of(compiled, qubits), Operator(source.program).data)
+        for step in compiled.program.data:
+            if len(step.qubits) > 1 and step.name != "barrier":
+                assert step.name == twos
+                way = tuple(compiled.program.find_bit(bit).index for bit in step.qubits)
+                assert way in coupling
+                assert not set(way) & set(dead)
+        alone = CompileCache(steady=True).compile(source, measure(source), target)
+        assert encode(alone.program) == encode(compiled.program)
+
+
+@pytest.mark.parametrize("twos", ["cz", "ecr"])
+def test_no_more_gates_than_qiskit_has(twos: str) -> None:
+    target = device(
+        6, ((0, 1), (1, 2), (2, 3), (3, 4), (4, 5)), basis_gates=("rz", "sx", "x", twos)
+    )
+    if twos == "cz":
+        both = tuple(way for a, b in target.coupling_map for way in ((a, b), (b, a)))
+        target = replace(target, coupling_map=both)
+    manager = generate_preset_pass_manager(
+        1, target=target_of(asdict(target)), seed_transpiler=DEFAULT_SEED
+    )
+    ours, theirs = Counter(), Counter()
+    for seed in range(6):
+        program = thin(5, seed, layers=120)
+        source = read(encode(program)[0])
+        compiled = CompileCache(steady=True).compile(source, measure(source), target)
+        ours.update(compiled.program.count_ops())
+        theirs.update(manager.run(program).count_ops())
+    assert ours[twos] <= 1.05 * theirs[twos]
+    assert ours["sx"] + ours["x"] <= 1.15 * (theirs["sx"] + theirs["x"])

@@ -133,5 +133,9 @@ def gathered(
 
 def weights_of(terms: Sequence[tuple[int, int, float]]) -> Weights:
     """Return terms as arrays."""
-    table = np.array(terms, dtype=np.float64).reshape(-1, 3)
-    return table[:, 0].astype(np.intp), table[:, 1].astype(np.intp), table[:, 2].copy()
+    places, sources, weights = zip(*terms, strict=True) if terms else ((), (), ())
+    return (
+        np.array(places, dtype=np.intp),
+        np.array(sources, dtype=np.intp),
+        np.array(weights, dtype=np.float64),
+    )

@@ -28,6 +28,7 @@ from quantainer.circuits.chains import (
     gathered,
     pattern_of,
 )
+from quantainer.circuits.proxy import Proxy
 from quantainer.circuits.runs import SX, X
 from quantainer.circuits.steps import BEYOND, JOINS, Steps, columns_for, steps_of
 from quantainer_client.columns import Columns
@@ -77,7 +78,9 @@ class Collected:
         return program
 
 
-def collected(program: QuantumCircuit, chains: list[Chain], level: int) -> Collected | None:
+def collected(
+    program: QuantumCircuit, chains: list[Chain], level: int, proxy: Proxy | None = None
+) -> Collected | None:
     """Return a compiled program with the chains put back.
 
     ``None`` if it has operations beyond those of the columnar form.
@@ -86,10 +89,11 @@ def collected(program: QuantumCircuit, chains: list[Chain], level: int) -> Colle
         program: What was compiled.
         chains: What each mark stands for.
         level: At level 0 no gate is taken away.
+        proxy: What it was compiled for, if not for the device itself.
     """
     tidy = level > 0
     columns = columns_for(program)
-    steps = steps_of(program, columns, _JOINING[tidy])
+    steps = steps_of(program, columns, _JOINING[tidy], None if proxy is None else proxy.spelled)
     if (steps.kinds == BEYOND).any():
         return None
     found = _joined(steps, chains)
@@ -139,6 +143,8 @@ def _joined(steps: Steps, chains: list[Chain]) -> _Joined:
 
 
 def _chain(instruction: Any, chains: list[Chain]) -> Chain:
+    if type(instruction) is tuple:
+        return instruction
     name = instruction.name
     if name == "delay":
         return chains[int(instruction.params[0])]

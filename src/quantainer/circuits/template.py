@@ -24,6 +24,7 @@ from quantainer.circuits.compile import Compiled, compile_program, no_collection
 from quantainer.circuits.marks import fits_marks, marked
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.pipeline import Angles
+from quantainer.circuits.proxy import proxy_of
 from quantainer.circuits.structure import Symbols
 from quantainer.circuits.verbatim import Written, fits_verbatim, placed, written
 from quantainer.core.target import TargetFacts
@@ -259,8 +260,10 @@ def _by_marks(
     source = marked(columns, _free(columns, fixed), level)
     if source is None:
         return None
-    compiled = compile_program(source.program, target, level, seed, Angles.MARKED)
-    made = collected(compiled.program, source.chains, level)
+    proxy = proxy_of(target, level)
+    facts = target if proxy is None else proxy.facts
+    compiled = compile_program(source.program, facts, level, seed, Angles.MARKED)
+    made = collected(compiled.program, source.chains, level, proxy)
     if made is None:
         return None
     return _template(made.columns, made.first, made.more, len(columns.params), compiled), made

@@ -1,0 +1,130 @@
+"""Proxy: a device as it would be if its two-qubit gate were CX, in both directions.
+
+Where that gate is CZ, ECR or CX in one direction, each CX of a circuit becomes it and gates around
+it, which have to be merged with all that lies beside them. Placing and routing need to know nothing
+of that. So a circuit with marks (:mod:`quantainer.circuits.marks`) is compiled for the proxy, where
+inverses are found at once, and CX is spelled out when the chains are put back.
+"""
+
+from __future__ import annotations
+
+from collections import OrderedDict
+from dataclasses import dataclass, replace
+from functools import lru_cache
+
+from qiskit import QuantumCircuit
+from qiskit.transpiler import generate_preset_pass_manager
+
+from quantainer.circuits.chains import Chain, Link
+from quantainer.circuits.marks import fits_marks
+from quantainer.circuits.runs import SX, Run, X
+from quantainer.circuits.target import digest_of
+from quantainer.core.target import TargetFacts
+from quantainer_client.columns import GATES
+from quantainer_client.qiskit.encode import encode_columns
+
+__all__ = ["Proxy", "Spelling", "proxy_of"]
+
+_GATES = ("cz", "ecr", "cx")
+_WIDE = {name for name, (qubits, _) in GATES.items() if qubits > 1}
+_KEPT = 64
+
+Spelling = list[tuple[str, tuple[int, ...], Chain | None]]
+"""Gate and which of two qubits it is on; or the name is empty, and there is a chain."""
+
+
+@dataclass(frozen=True, slots=True)
+class Proxy:
+    """A device to compile for, and what its CX are.
+
+    Attributes:
+        facts: The device with CX.
+        gate: The real device's two-qubit gate.
+        ways: Pairs of physical qubits that have it.
+    """
+
+    facts: TargetFacts
+    gate: str
+    ways: frozenset[tuple[int, ...]]
+
+    def spelled(self, pair: tuple[int, ...]) -> Spelling:
+        """Return CX on two physical qubits in the real device's gates."""
+        return _spelled(self.gate, pair in self.ways)
+
+
+_proxies: OrderedDict[str, Proxy] = OrderedDict()
+
+
+def proxy_of(target: TargetFacts, level: int) -> Proxy | None:
+    """Return the proxy of a device; ``None`` if it has CX in both directions, or other gates."""
+    wide = set(target.basis_gates) & _WIDE
+    if level != 1 or len(wide) != 1 or not fits_marks(target, level) or not target.coupling_map:
+        return None
+    (gate,) = wide
+    ways = frozenset(target.coupling_map)
+    both = all((b, a) in ways for a, b in ways)
+    if gate not in _GATES or (gate == "cx" and both):
+        return None
+    digest = digest_of(target)
+    proxy = _proxies.get(digest)
+    if proxy is None:
+        proxy = _proxies[digest] = Proxy(_with_cx(target, gate), gate, ways)
+        while len(_proxies) > _KEPT:
+            _proxies.popitem(last=False)
+    return proxy
+
+
+def _with_cx(target: TargetFacts, gate: str) -> TargetFacts:
+    names = tuple("cx" if name == gate else name for name in target.basis_gates)
+    ways = dict.fromkeys(way for a, b in target.coupling_map or () for way in ((a, b), (b, a)))
+    return replace(
+        target,
+        basis_gates=names,
+        coupling_map=tuple(ways),
+        gate_error=_both_ways(target.gate_error, gate),
+        gate_duration_us=_both_ways(target.gate_duration_us, gate),
+    )
+
+
+def _both_ways(values: dict[str, float], gate: str) -> dict[str, float]:
+    """Return ``"cz 0 1"``-style keys with those of the gate as CX, in both directions."""
+    found: dict[str, float] = {}
+    for key, value in values.items():
+        name, *qubits = key.split()
+        if name != gate:
+            found[key] = value
+            continue
+        found[" ".join(["cx", *qubits])] = value
+        found.setdefault(" ".join(["cx", *reversed(qubits)]), value)
+    return found
+
+
+@lru_cache(maxsize=16)
+def _spelled(gate: str, forward: bool) -> Spelling:
+    program = QuantumCircuit(2)
+    program.cx(0, 1)
+    passes = generate_preset_pass_manager(
+        1,
+        basis_gates=["rz", "sx", "x", gate],
+        coupling_map=[[0, 1]] if forward else [[1, 0]],
+        initial_layout=[0, 1],
+    )
+    columns = encode_columns(passes.run(program))
+    if columns is None:
+        raise AssertionError(f"CX cannot be written with {gate}")
+    found: Spelling = []
+    links: dict[int, tuple[Link, ...]] = {}
+
+    def close() -> None:
+        found.extend(("", (wire,), (some, ())) for wire, some in links.items())
+        links.clear()
+
+    for name, wires, _, values, _ in columns.operations():
+        if len(wires) > 1:
+            close()
+            found.append((name, tuple(wires), None))
+            continue
+        run: Run = [(values[0], ())] if values else SX if name == "sx" else X
+        links[wires[0]] = (*links.get(wires[0], ()), Link(name, tuple(values), run, 0))
+    close()
+    return found
