@@ -293,6 +293,17 @@ def test_a_template_may_wait_for_who_needs_it(first, settles: bool, tmp_path: Pa
     assert len(list(tmp_path.glob("*.template"))) == 1
 
 
+def test_what_was_planned_is_shared_before_this_process_turns_to_other_work(tmp_path: Path) -> None:
+    planner, runner = (CompileCache(directory=tmp_path, steady=True) for _ in range(2))
+    for angles in ((0.1,), (0.1, 0.2)):
+        circuit = read(_rotations(*angles))
+        planner.compile(circuit, measure(circuit), LINE, planning=True)
+    assert len(list(tmp_path.glob("*.template"))) == 1
+    for angles, state in (((0.1,), "miss"), ((0.3,), "hit")):  # the first to run it
+        assert _compile(runner, _rotations(*angles)).cache == state
+    assert runner.statistics.misses == 1
+
+
 def test_what_waits_for_its_template_is_bounded_too() -> None:
     cache = CompileCache(max_bytes=20_000, steady=True)
     circuits = [read(_rotations(*[0.1] * size)) for size in range(1, 30)]

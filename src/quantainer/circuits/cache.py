@@ -143,7 +143,6 @@ class CompileCache:
             QuantainerError: As :func:`quantainer.circuits.compile.compile_for`.
         """
         self._notice(target)
-        self.settle()
         data, columns = circuit.columnar, circuit.columns
         if columns is None:
             columns = encode_columns(circuit.program)
@@ -155,6 +154,7 @@ class CompileCache:
                 digest = blake2b(data or encode(circuit.program)[0], digest_size=16)
                 digest.update(repr(sorted(pinned)).encode())
                 key = (digest.digest(), digest_of(target), level, seed)
+                self._turn_to(key)
                 found = self._exact(key, b"", job)
             else:
                 found = self._compile_columnar(data, columns, job)
@@ -162,6 +162,7 @@ class CompileCache:
 
     def _compile_columnar(self, data: bytes, columns: Columns, job: _Job) -> Compiled:
         key, place, angles, fixed = self._sought(data, job.target, job.level, job.seed)
+        self._turn_to(key)
         entry = self._get(key)
         first = None if entry is None else entry.first_with(angles)
         if entry is not None and first is not None:
@@ -229,6 +230,12 @@ class CompileCache:
             entry = self._entries[key]
             if not entry.unused:
                 self._finished(key, entry)
+
+    def _turn_to(self, key: Key) -> None:
+        """Share what was only planned before: if this process is busy, another one runs it."""
+        self.settle()
+        for other in [other for other in self._begun if other != key]:
+            self._finished(other, self._entries[other])
 
     def forget(self, target: str) -> None:
         """Drop all that was compiled for the target of that name."""
