@@ -78,6 +78,27 @@ def test_one_that_had_answered_when_it_was_frozen_goes_on() -> None:
     asyncio.run(scene())
 
 
+def test_an_answer_that_is_of_no_use_is_its_end_and_is_told() -> None:
+    """Whoever waits for it hears of it, or a job would run for ever."""
+
+    async def scene() -> None:
+        worker = await _ready()
+        told: asyncio.Future[str] = asyncio.get_running_loop().create_future()
+
+        def answered(answer: Answer) -> None:
+            raise KeyError("results")
+
+        try:
+            worker.assign(Task(1, answered, told.set_result), dict(QUESTION), None, "")
+            assert await asyncio.wait_for(told, GRACE_S) == "sent a malformed answer"
+            assert not worker.idle
+        finally:
+            worker.kill("was ended with the test")
+            worker.wait_gone(GRACE_S)
+
+    asyncio.run(scene())
+
+
 def test_one_that_is_frozen_at_work_waits_for_its_thaw() -> None:
     async def scene() -> None:
         worker = await _ready()

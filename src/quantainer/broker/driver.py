@@ -37,6 +37,9 @@ __all__ = ["Driver"]
 
 log = logging.getLogger("quantainer.broker")
 
+_FAULT = QuantainerError(
+    "internal", "The broker met a fault of its own.", hint="Its log tells more; please report it."
+)
 _LEAST_SECONDS = 1e-4
 _SHORT_SECONDS = 0.5
 
@@ -150,6 +153,20 @@ class Driver:
         except Exception:
             # The instructions that follow, and other jobs, are not to suffer from a fault in one.
             log.exception("%r was not carried out", instruction)
+            self._give_up(instruction)
+
+    def _give_up(self, instruction: Instruction) -> None:
+        """End a job that would wait for ever for what was not carried out."""
+        now, error = time.time(), _FAULT.to_dict()
+        match instruction:
+            case instructions.Start(job):
+                self.handle(events.JobErred(job.id, job.attempt, error, at=now))
+            case instructions.Commit(job):
+                self.handle(events.CommitFailed(job.id, job.attempt, error, at=now))
+            case instructions.Enqueue(job):
+                self.handle(
+                    events.CancelRequested(job.id, at=now, reason="of a fault in the broker")
+                )
 
     def submit(self, job: Job, payload: memoryview) -> None:
         """Let a new job in and write its row and payload; ``check_room`` comes first.

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import json
+import logging
 import os
 import select
 import signal
@@ -26,7 +27,10 @@ from quantainer_client.payload import Payload
 
 __all__ = ["LARGE", "Answer", "Task", "WorkerProcess"]
 
+log = logging.getLogger("quantainer.workers")
+
 _WARM_CIRCUITS = 256
+_READY_S = 300.0
 LARGE = b"\0"
 """Stands for a message whose text lies in the first descriptor; no JSON begins with it."""
 _DONTWAIT = int(socket.MSG_DONTWAIT)
@@ -82,7 +86,6 @@ class WorkerProcess:
         self.kill_reason: str | None = None
         self.exit_reason = ""
         self._warm: OrderedDict[str, None] = OrderedDict()
-        self._timer: asyncio.TimerHandle | None = None
         self._closing: asyncio.TimerHandle | None = None
         self._gone = False
         self._ended_alone = False
@@ -111,6 +114,7 @@ class WorkerProcess:
         self._account = 0.0, 0.0
         self._loop.add_reader(self._connection, self._receive)
         self._loop.add_reader(self._pidfd, self._reap)
+        self._timer = self._loop.call_later(_READY_S, self.kill, "was not ready in time")
 
     @property
     def pid(self) -> int:
@@ -231,7 +235,7 @@ class WorkerProcess:
         """Stop the process where it stands; its timer stops with it."""
         self.frozen = True
         self._signal(signal.SIGSTOP)
-        if self.task is not None and self._timer is not None:
+        if self.task is not None:
             self.task.seconds = max(0.0, self._timer.when() - self._loop.time())
             self._timer.cancel()
 
@@ -276,6 +280,7 @@ class WorkerProcess:
     def _take(self, fields: dict[str, Any], fd: int | None) -> None:
         if not self.ready and fields["op"] == "ready":
             self.ready = True
+            self._timer.cancel()
             self._on_idle(self)
             return
         task = self.task
@@ -287,15 +292,23 @@ class WorkerProcess:
             task.progressed(Answer(fields, fd))
             return
         self._end_task()
-        task.answered(Answer(fields, fd))
+        self._hand_over(task, Answer(fields, fd))
         if self.retired:
             self.retire()
         else:
             self._on_idle(self)
 
+    def _hand_over(self, task: Task, answer: Answer) -> None:
+        """Hand an answer to whoever waits for it; one that they cannot use is the worker's end."""
+        try:
+            task.answered(answer)
+        except (ValueError, TypeError, KeyError, AttributeError):
+            log.exception("an answer of worker %d is of no use", self.pid)
+            self.kill("sent a malformed answer")
+            task.died(self.kill_reason or "")
+
     def _end_task(self) -> None:
-        if self._timer is not None:
-            self._timer.cancel()
+        self._timer.cancel()
         self.task = None
         self.executing = False
         if self.frozen:

@@ -141,6 +141,11 @@ class Recorder:
         except QuantainerError as error:
             self._not_written(job, error, keep=keep, kept=kept, tries=tries)
             return
+        except Exception as fault:
+            log.exception("result of job %s", job.id)
+            unexpected = QuantainerError("internal", f"The result could not be written: {fault}.")
+            self._not_written(job, unexpected, keep=keep, kept=kept, tries=tries)
+            return
         if keep:
             return
         if not written:
