@@ -13,15 +13,12 @@ from __future__ import annotations
 
 from collections import OrderedDict
 from dataclasses import dataclass, field, replace
-from functools import partial
 from hashlib import blake2b
 from pathlib import Path
 from typing import TYPE_CHECKING, Literal
 
 import numpy as np
 
-from quantainer.circuits.collected import Collected
-from quantainer.circuits.columnar import build
 from quantainer.circuits.compile import (
     DEFAULT_SEED,
     Compiled,
@@ -31,7 +28,7 @@ from quantainer.circuits.compile import (
     pins,
 )
 from quantainer.circuits.exact import Exact
-from quantainer.circuits.options import ReadOptions
+from quantainer.circuits.instance import instance
 from quantainer.circuits.shelf import Shelf
 from quantainer.circuits.structure import Place, angles_of, special, structure_of
 from quantainer.circuits.target import digest_of
@@ -40,7 +37,6 @@ from quantainer_client.qiskit.encode import encode, encode_columns
 
 if TYPE_CHECKING:
     from numpy.typing import NDArray
-    from qiskit import QuantumCircuit
 
     from quantainer.circuits.circuit import Circuit
     from quantainer.core.facts import Facts
@@ -169,7 +165,7 @@ class CompileCache:
             return replace(first, cache=self._state(key, entry, job))
         entry = self._finished(key, entry)
         if entry is not None and entry.template is not None:
-            return _instance(entry.template, angles, place, self._state(key, entry, job))
+            return instance(entry.template, angles, place, self._state(key, entry, job))
         check_for(job.circuit, job.facts, job.target, job.level)
         if self._wants_template(entry, place, angles, fixed, job.level):
             begun = self._begin(key, columns, angles, fixed, job) if place.symbols is None else None
@@ -179,7 +175,7 @@ class CompileCache:
             self._keep_template(key, entry or _Entry(), template, job)
             if template is not None:
                 self.statistics.misses += 1
-                return _instance(template, angles, place, "miss", made)
+                return instance(template, angles, place, "miss", made)
         return self._exact(key, angles.tobytes(), job)
 
     def find(
@@ -203,7 +199,7 @@ class CompileCache:
         if entry is None or entry.template is None:
             return None
         self.statistics.hits += 1
-        return _instance(entry.template, angles, place, "hit")
+        return instance(entry.template, angles, place, "hit")
 
     def angles(
         self,
@@ -417,34 +413,3 @@ class CompileCache:
 
 def _short(angles: bytes) -> bytes:
     return blake2b(angles, digest_size=16).digest()
-
-
-def _instance(
-    template: Template,
-    angles: NDArray[np.float64],
-    place: Place,
-    cache: Literal["hit", "miss"],
-    made: Collected | None = None,
-) -> Compiled:
-    """Return a template with its angles: numbers, and expressions where the source has them."""
-    compiled = template.angles(angles)
-    if made is not None and place.symbols is None:
-        program = partial(made.filled, compiled)
-    else:
-        program = partial(_program, template, compiled, place)
-    return Compiled(
-        program,
-        template.initial_layout,
-        template.final_layout,
-        template.swaps,
-        template.level,
-        cache,
-        compiled if place.symbols is None else None,
-    )
-
-
-def _program(template: Template, angles: NDArray[np.float64], place: Place) -> QuantumCircuit:
-    columns = template.filled(angles)
-    if place.symbols is not None:
-        columns.symbols = template.symbols(place.symbols, angles)
-    return build(columns, "", ReadOptions()).program
