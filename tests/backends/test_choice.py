@@ -132,7 +132,10 @@ def test_few_t_gates_on_many_qubits(qsim: Qsim, limits: Limits) -> None:
 
 
 def test_wide_and_weakly_entangled(qsim: Qsim, limits: Limits) -> None:
-    assert plan(qsim, dense(60, layers=8, angle=0.2), limits).method == "mps"
+    chosen = plan(qsim, dense(60, layers=8, angle=0.2), limits)
+    assert chosen.method == "mps"
+    if qsim.engines >= YOUNG:  # measured fastest, and it finds a better order of the qubits
+        assert chosen.engine == "qevedo"
 
 
 def test_precision_is_honoured(qsim: Qsim, limits: Limits) -> None:

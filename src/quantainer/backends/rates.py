@@ -37,7 +37,7 @@ _SINGLE_THREADED = frozenset({"lightning", "numpy"})
 # A circuit with feed-forward, as a multiple of one run of its gates, for each shot.
 _PER_SHOT = {"panta": 0.05, "lightning": 0.1, "numpy": 0.1, "aer": 2.0}
 # Seconds for a gate on neighbours in a matrix product state, and more of them by bond cubed.
-_MPS_GATE = {"qevedo": (5e-6, 2e-8), "panta": (1.5e-5, 1.6e-8), "aer": (3e-5, 5e-8)}
+_MPS_GATE = {"qevedo": (5e-6, 2e-8), "panta": (1.5e-5, 2.7e-8), "aer": (3e-5, 1e-7)}
 _MPS_START = {"qevedo": 1e-3, "panta": 3e-3, "aer": 6e-2}
 
 
