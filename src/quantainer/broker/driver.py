@@ -87,6 +87,7 @@ class Driver:
         self._run_seconds = run_seconds
         self._inbox: list[Event] = []
         self._handling = False
+        self._dispatching = False
         self._new: Job | None = None
         self._executions: dict[str, _Execution] = {}
         self._waiting: dict[str, _Waiting] = {}
@@ -233,9 +234,17 @@ class Driver:
 
     def dispatch(self) -> None:
         """Start jobs while a worker is free and one fits."""
-        if self.pool is None or self._handling:
+        if self.pool is None or self._handling or self._dispatching:
             return
-        while len(self.queue) and self.pool.free() is not None:
+        # Each start is an event that ends in here: jobs that fail at once must not pile up calls.
+        self._dispatching = True
+        try:
+            self._start_what_fits(self.pool)
+        finally:
+            self._dispatching = False
+
+    def _start_what_fits(self, pool: Pool) -> None:
+        while len(self.queue) and pool.free() is not None:
             if self.headroom is not None:
                 self.queue.elsewhere = self.headroom.elsewhere(_now())
             ticket = self.queue.pop(_now())
@@ -391,7 +400,11 @@ class Driver:
             return
         self._waiting.pop(job.id, None)
         for callback in self._waiters.pop(job.id, ()):
-            callback(job)
+            try:
+                callback(job)
+            except Exception:
+                # Others who wait are not to suffer from it.
+                log.exception("someone was not told that job %s has ended", job.id)
 
     def close(self) -> None:
         """Close what is held open."""

@@ -61,13 +61,21 @@ class Outcomes:
         """Return a committed result with a descriptor that the caller closes.
 
         Raises:
-            QuantainerError: ``unknown_job`` if it was removed, ``storage`` if it cannot be read.
+            QuantainerError: ``unknown_job`` if it was removed, ``storage`` if it cannot be read,
+                ``internal`` if the broker has no descriptor to spare.
         """
         recent = self._recent.get(job_id)
-        if recent is not None:
+        if recent is None:
+            return self._stored(job_id)
+        try:
             fd = None if recent.fd is None else os.dup(recent.fd)
-            return Outcome(recent.results, fd, recent.size)
-        return self._stored(job_id)
+        except OSError as error:
+            raise QuantainerError(
+                "internal",
+                f"The result of job {job_id} could not be handed over: {error.strerror}.",
+                hint="It is kept: ask for it again.",
+            ) from None
+        return Outcome(recent.results, fd, recent.size)
 
     async def recall(self, job_id: str) -> None:
         """Have a large result at hand before it is asked for, read by a thread.
