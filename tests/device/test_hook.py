@@ -315,18 +315,44 @@ def test_docker_record_gives_back_what_the_device_replaced(
     assert host.requests[0]["image"] == "python:3.11"
 
 
-def test_podman_record_gives_the_environment_of_the_image(host: HostSocket, tmp_path: Path) -> None:
-    bundle = tmp_path / "overlay-containers" / ID / "userdata"
+def podman_bundle(folder: Path, **lists: list[dict[str, str]]) -> Path:
+    bundle = folder / "overlay-containers" / ID / "userdata"
     bundle.mkdir(parents=True)
     (bundle / "config.json").write_text('{"mounts": []}')
-    containers = [{"id": "other", "image": "x"}, {"id": ID, "image": "abc"}]
-    (tmp_path / "overlay-containers" / "containers.json").write_text(json.dumps(containers))
-    image = tmp_path / "overlay-images" / "abc"
+    for name, containers in lists.items():
+        path = folder / "overlay-containers" / f"{name.replace('_', '-')}.json"
+        path.write_text(json.dumps(containers))
+    image = folder / "overlay-images" / "abc"
     image.mkdir(parents=True)
     blob = "=" + base64.b64encode(b"sha256:abc").decode()
     (image / blob).write_text(json.dumps({"config": {"Env": ["PYTHONPATH=/app"]}}))
+    return bundle
+
+
+OTHER, OURS = {"id": "other", "image": "x"}, {"id": ID, "image": "abc"}
+
+
+@pytest.mark.parametrize(
+    "lists",
+    [
+        {"containers": [OTHER, OURS]},
+        {"containers": [OTHER], "volatile_containers": [OURS]},
+        {"volatile_containers": [OTHER, OURS]},
+    ],
+)
+def test_podman_record_gives_the_environment_of_the_image(
+    host: HostSocket, tmp_path: Path, lists: dict[str, list[dict[str, str]]]
+) -> None:
+    bundle = podman_bundle(tmp_path, **lists)
     assert run(host.path, "create", state(bundle=str(bundle))).returncode == 0
     assert host.requests[0]["environment"] == {"PYTHONPATH": "/app"}
+
+
+def test_a_container_that_podman_lists_nowhere_starts(host: HostSocket, tmp_path: Path) -> None:
+    bundle = podman_bundle(tmp_path, containers=[OTHER])
+    done = run(host.path, "create", state(bundle=str(bundle)))
+    assert (done.returncode, done.stderr) == (0, "")
+    assert "environment" not in host.requests[0]
 
 
 def test_a_record_that_is_no_plain_file_is_not_read(host: HostSocket, tmp_path: Path) -> None:

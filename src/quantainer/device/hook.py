@@ -143,13 +143,27 @@ def podman_config(container: str, bundle: str) -> dict[str, Any]:
     storage, _, tail = bundle.rpartition(f"-containers/{container}")
     if not storage or tail != "/userdata":
         return {}
-    entries = read_json(f"{storage}-containers/containers.json")
-    image = next(entry["image"] for entry in entries if entry["id"] == container)
+    image = podman_image(container, f"{storage}-containers")
+    if image is None:
+        return {}
     from binascii import b2a_base64  # only Podman needs it
 
     blob = b2a_base64(f"sha256:{image}".encode(), newline=False).decode()
     config = read_json(f"{storage}-images/{image}/={blob}").get("config") or {}
     return {"Env": config.get("Env")}
+
+
+def podman_image(container: str, folder: str) -> str | None:
+    """Return the id of a container's image; Podman 4.4 and later list those of ``--rm`` apart."""
+    for name in ("containers.json", "volatile-containers.json"):
+        try:
+            entries = read_json(f"{folder}/{name}")
+        except FileNotFoundError:
+            continue
+        for entry in entries:
+            if entry["id"] == container:
+                return str(entry["image"])
+    return None
 
 
 def read_json(path: str) -> Any:
