@@ -313,3 +313,37 @@ def test_reading_reports_overlooked_and_unreadable_files(tmp_path: Path) -> None
 
 def test_a_missing_folder_holds_nothing(tmp_path: Path) -> None:
     assert cdi.read(tmp_path / "none") == []
+
+
+FOREIGN = [
+    *("", "5", "[]", "devices: all", "devices: [qsim]", "devices: 5", "devices: {qsim: 1}"),
+    *("a: 2024-13-45", "a: !!timestamp x", "a: !!int x", "a: !!bool x", "a: " + "[" * 3000),
+    *("\0", "kind: [1]\ndevices: [[name]]"),
+]
+
+
+@pytest.mark.parametrize("text", FOREIGN)
+def test_a_file_that_someone_broke_breaks_no_other(settings: Settings, text: str) -> None:
+    path = cdi.publish(settings, ["qsim"])
+    (path.parent / "other.yaml").write_text(text)
+    path.with_suffix(".json").write_text(text)
+    cdi.publish(settings, ["qsim"])
+    assert cdi.known_devices([path.parent]) == ["qsim", "all"]
+    assert all(found.problems for found in cdi.read(path.parent) if found.path != path)
+    path.write_text(text)
+    cdi.publish(settings, ["qsim"])
+    assert cdi.read(path.parent)[-1].problems == ()
+
+
+def test_processes_that_install_the_client_at_once_agree(tmp_path: Path) -> None:
+    code = (
+        "import pathlib, sys; from quantainer.device import guest;"
+        "print(guest.install(pathlib.Path(sys.argv[1])))"
+    )
+    many = [
+        subprocess.Popen([sys.executable, "-c", code, tmp_path], stdout=subprocess.PIPE)
+        for _ in range(4)
+    ]
+    said = {process.communicate(timeout=60)[0] for process in many}
+    assert [process.returncode for process in many] == [0] * 4
+    assert said == {f"{next(tmp_path.iterdir())}\n".encode()}

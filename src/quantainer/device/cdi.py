@@ -12,7 +12,7 @@ import os
 import socket
 import sys
 import tempfile
-from collections.abc import Iterable, Mapping
+from collections.abc import Iterable, Iterator, Mapping
 from contextlib import suppress
 from dataclasses import dataclass
 from pathlib import Path
@@ -193,8 +193,8 @@ def _refuse_to_displace(target: Path, runtime: Path) -> None:
 
 def _runtime_of(target: Path) -> Path | None:
     """Return the runtime folder that a specification of ours mounts."""
-    with suppress(OSError, ValueError, yaml.YAMLError, AttributeError, KeyError, TypeError):
-        spec = yaml.safe_load(target.read_text(encoding="utf-8"))
+    with suppress(ValueError, AttributeError, KeyError, TypeError):
+        spec = _load(target)
         for mount in spec["containerEdits"]["mounts"]:
             if mount["containerPath"] == DEVICE_FOLDER:
                 return Path(mount["hostPath"]).parent
@@ -245,9 +245,9 @@ def dump(spec: dict[str, Any], form: Format) -> str:
 def _remove_twin(target: Path, spec: dict[str, Any]) -> None:
     """Remove our file of the other format: a device in two files of a folder is in none."""
     twin = target.with_suffix(".json" if target.suffix == ".yaml" else ".yaml")
-    with suppress(OSError, ValueError, yaml.YAMLError):
-        found = yaml.safe_load(twin.read_text(encoding="utf-8"))
-        if found.get("kind") == spec["kind"]:
+    with suppress(OSError, ValueError):
+        found = _load(twin)
+        if isinstance(found, dict) and found.get("kind") == spec["kind"]:
             twin.unlink()
 
 
@@ -329,14 +329,32 @@ def known_devices(folders: Iterable[Path]) -> list[str]:
 
 def _inspect(path: Path) -> Found:
     try:
-        spec = yaml.safe_load(path.read_text(encoding="utf-8"))
-    except (OSError, UnicodeDecodeError, yaml.YAMLError) as error:
-        return Found(path, problems=(f"cannot be read: {str(error).splitlines()[0]}",))
+        spec = _load(path)
+    except ValueError as error:
+        return Found(path, problems=(f"cannot be read: {error}",))
     found = cdi_rules.problems(spec)
     if path.suffix == ".yml":
         found.insert(0, "engines overlook .yml; name it .yaml")
     if not path.stat().st_mode & 0o004:
         found.append("not readable for other users, so rootless engines cannot use it")
-    names = spec.get("devices") or [] if isinstance(spec, dict) else []
-    devices = [f"{spec.get('kind')}={device.get('name')}" for device in names if device]
-    return Found(path, tuple(devices), tuple(found))
+    return Found(path, tuple(_names(spec)), tuple(found))
+
+
+def _names(spec: Any) -> Iterator[str]:
+    devices = spec.get("devices") if isinstance(spec, dict) else None
+    for device in devices if isinstance(devices, list) else ():
+        if isinstance(device, dict):
+            yield f"{spec.get('kind')}={device.get('name')}"
+
+
+def _load(path: Path) -> Any:
+    """Return what a YAML or JSON file holds, whoever wrote it.
+
+    Raises:
+        ValueError: With the reason if it cannot be read.
+    """
+    try:
+        return yaml.safe_load(path.read_text(encoding="utf-8"))
+    except Exception as error:  # for values that are none, each of YAML's types raises its own
+        reason = str(error).splitlines() or [type(error).__name__]
+        raise ValueError(reason[0]) from None

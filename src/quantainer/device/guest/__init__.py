@@ -8,7 +8,6 @@ import py_compile
 import shutil
 import sys
 import tempfile
-from contextlib import suppress
 from pathlib import Path
 
 import quantainer_client
@@ -44,8 +43,12 @@ def install(parent: Path) -> Path:
             (work / name).write_bytes(data)
         _compile(work)
         _open_to_all(work)
-        with suppress(FileExistsError):  # another process was quicker with the same content
+        try:
             work.rename(target)
+        except OSError:
+            if not target.is_dir():
+                raise
+            # Another process was quicker with the same content.
         return target
     finally:
         shutil.rmtree(work, ignore_errors=True)
