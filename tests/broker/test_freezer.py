@@ -188,6 +188,29 @@ def test_the_end_of_the_last_process_is_told_though_the_group_stays(layout, grou
     run(story())
 
 
+def test_a_container_that_moves_into_a_group_of_its_own_lives_on(layout, groups):
+    async def story():
+        freezer = Freezer(poll_seconds=0.1)
+        path, group, process = groups()
+        watch = Watch(freezer, path)
+        inner = layout.make(f"{path}/init.scope/inner")
+        layout.put(inner, process.pid)
+        await asyncio.sleep(0.4)
+        assert watch.news.empty()
+        layout.freeze(group)
+        assert await watch.next() is CgroupState.FROZEN
+        layout.thaw(group)
+        assert await watch.next() is CgroupState.RUNNING
+        process.kill()
+        process.wait()
+        assert await watch.next() is CgroupState.GONE
+        _rmdir(inner)
+        _rmdir(inner.parent)
+        freezer.close()
+
+    run(story())
+
+
 def test_an_empty_group_waits_for_its_first_process(layout, groups):
     async def story():
         freezer = Freezer(poll_seconds=0.05)

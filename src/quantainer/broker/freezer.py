@@ -156,16 +156,11 @@ class Freezer:
 
     @staticmethod
     def _has_processes(group: _Group) -> bool:
-        try:
-            fd = os.open(group.directory / "cgroup.procs", os.O_RDONLY | os.O_CLOEXEC)
-        except OSError:
-            return False
-        try:
-            return bool(os.read(fd, 16))
-        except OSError:
-            return False
-        finally:
-            os.close(fd)
+        """Tell whether processes live in a v1 group or below it, as ``populated`` does of v2."""
+        if _holds_process(group.directory):
+            return True
+        below = (Path(folder) for folder, _, _ in os.walk(group.directory))
+        return any(map(_holds_process, below))
 
     # News
 
@@ -252,3 +247,15 @@ def _opened(path: Path) -> int | None:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
     except OSError:
         return None
+
+
+def _holds_process(directory: Path) -> bool:
+    fd = _opened(directory / "cgroup.procs")
+    if fd is None:
+        return False
+    try:
+        return bool(os.read(fd, 16))
+    except OSError:
+        return False
+    finally:
+        os.close(fd)
