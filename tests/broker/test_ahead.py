@@ -11,6 +11,7 @@ from msgspec.structs import replace
 
 from engine.broker import Broker
 from programs import ghz
+from quantainer.broker import blobs
 from quantainer.broker.store import Store
 from quantainer.core.job import Job, JobState
 from quantainer_client.connection import Connection
@@ -59,6 +60,45 @@ def test_retention_leaves_alone_what_is_about_to_be_named(store: Store) -> None:
     store.add_job(new, DATA)
     store.release_payload(new.payload_digest)
     assert store.payload(new.payload_digest) == DATA
+
+
+def test_a_payload_that_another_submission_lets_go_is_written_again(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Two callers send the same; one is refused while the other's file goes to the disk."""
+    store = Store(tmp_path / "state", "full", inline_limit=1000)
+    new = job()
+    store.payload_ahead(new.payload_digest, DATA)
+
+    def refused_meanwhile(_: Path) -> None:
+        store.release_payload(new.payload_digest)
+
+    with monkeypatch.context() as slow_disk:
+        slow_disk.setattr(blobs, "sync_directory", refused_meanwhile)
+        store.payload_ahead(new.payload_digest, DATA)
+    store.add_job(new, DATA)
+    store.release_payload(new.payload_digest)
+    assert store.payload(new.payload_digest) == DATA
+
+
+def test_a_job_that_cannot_be_added_leaves_no_payload(store: Store) -> None:
+    """On a full disk each refusal would take what room is left."""
+    store.add_job(job(), DATA)
+    with pytest.raises(QuantainerError):
+        store.add_job(job(DATA[::-1]), DATA[::-1])  # there is such a job
+    files = [path.name for path in (store.directory / "blobs").iterdir()]
+    assert files == [f"payload-{job().payload_digest}"]
+
+
+def test_a_job_that_cannot_be_added_leaves_the_payload_of_others(
+    store: Store, tmp_path: Path
+) -> None:
+    store.add_job(job(), DATA)
+    store.close()
+    again = Store(tmp_path / "state", inline_limit=1000)
+    with pytest.raises(QuantainerError):
+        again.add_job(job(), DATA)
+    assert again.payload(job().payload_digest) == DATA
 
 
 def test_a_crash_before_the_row_leaves_nothing(store: Store, tmp_path: Path) -> None:

@@ -1,4 +1,4 @@
-"""Results that cannot be written at once, while their container is paused."""
+"""Results that cannot be written at once, while their container is paused; parts of no use."""
 
 from __future__ import annotations
 
@@ -11,12 +11,16 @@ import pytest
 from msgspec.structs import replace
 
 from quantainer.broker import recorder as recorders
+from quantainer.broker import statements
+from quantainer.broker.database import Statement
 from quantainer.broker.outcomes import Outcome, Outcomes
+from quantainer.broker.process import Answer
 from quantainer.broker.recorder import Recorder
 from quantainer.broker.store import Store
 from quantainer.core.events import Event, ResultCommitted
 from quantainer.core.job import Job, JobState
 from quantainer_client.errors import QuantainerError
+from quantainer_client.payload import Payload
 
 RESULTS = '[{"shots":5}]'
 JOB = Job(
@@ -86,3 +90,53 @@ def test_one_that_can_never_be_kept_waits_in_memory(scene):
         assert [type(event) for event in handled] == [ResultCommitted]
 
     scene(act)
+
+
+def _part(data: bytes) -> Answer:
+    payload = Payload()
+    payload.append(data)
+    return Answer({"part": 0, "shots": 5, "results": RESULTS}, payload.seal())
+
+
+def _files(store: Store) -> list[str]:
+    return [path.name for path in (store.directory / "blobs").iterdir()]
+
+
+def test_a_large_part_of_a_job_that_has_ended_leaves_no_file(tmp_path: Path) -> None:
+    """It was being written when the job was cancelled; the file would stay until a restart."""
+
+    async def scene() -> None:
+        store = Store(tmp_path)
+        store.add_job(JOB, memoryview(b"circuit"))
+        recorder = Recorder(store, Outcomes(store), lambda _: None, lambda _: None)
+        recorder.save_part(JOB, _part(bytes(5 * 2**20)))
+        await asyncio.get_running_loop().shutdown_default_executor()
+        await asyncio.sleep(0)
+        assert _files(store) == []
+        store.close()
+
+    asyncio.run(scene())
+
+
+def test_a_part_that_cannot_be_saved_leaves_no_file(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    store = Store(tmp_path, inline_limit=10)
+    store.add_job(JOB, memoryview(b"circuit"))
+    handled: list[Event] = []
+    recorder = Recorder(store, Outcomes(store), lambda _: JOB, handled.append)
+    execute = store.database.execute
+
+    def full(statement: Statement, values: dict[str, Any]) -> int:
+        if statement is statements.SAVE_CHUNK:
+            raise QuantainerError("storage", "No space is left.")
+        return execute(statement, values)
+
+    with monkeypatch.context() as disk:
+        disk.setattr(store.database, "execute", full)
+        recorder.save_part(JOB, _part(bytes(1000)))
+    assert handled == []
+    assert _files(store) == []
+    recorder.save_part(JOB, _part(bytes(1000)))
+    assert len(handled) == len(_files(store)) == 1
+    store.close()

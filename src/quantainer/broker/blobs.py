@@ -73,9 +73,13 @@ class Blobs:
         """
         if not self.is_large(data):
             return memoryview(data), None
-        if not self._ahead.get(name):
+        if not self._is_ahead(name):
             self._write(name, data)
         return None, name
+
+    def _is_ahead(self, name: str) -> bool:
+        """Tell whether a file was written ahead and no other who did so has let it go since."""
+        return self._ahead.get(name, False) and (self._directory / name).exists()
 
     def get(self, inline: bytes | None, name: str | None) -> bytes:
         """Return the object.

@@ -70,9 +70,20 @@ class Chunks:
         with self._database.errors():
             self._blobs.write_ahead(_name(job, index), data)
 
-    def release(self, job: Job, index: int) -> None:
-        """End what ``write_ahead`` began; a file without a row goes at the next start."""
-        self._blobs.release(_name(job, index))
+    def release(self, job: Job, index: int, *, failed: bool = False) -> None:
+        """End what ``write_ahead`` began; of a chunk that ``failed`` to be saved the file goes.
+
+        Raises:
+            QuantainerError: ``storage``.
+        """
+        name = _name(job, index)
+        self._blobs.release(name)
+        if not failed:
+            return
+        rows = self._database.rows(statements.CHUNK_FILES, {"which": job.id})
+        if all(row["file"] != name for row in rows):  # an earlier attempt may have saved it
+            with self._database.errors():
+                self._blobs.delete([name])
 
     def of(self, job_id: str) -> list[Chunk]:
         """Return the durable chunks of a job, in order of their index."""

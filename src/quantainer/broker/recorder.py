@@ -137,7 +137,7 @@ class Recorder:
     ) -> None:
         try:
             written = self._write_once(job, outcome, keep=keep, kept=kept)
-            self._store.release_result(job.id)
+            self._store.release_result(job.id, failed=not written)
         except QuantainerError as error:
             self._not_written(job, error, keep=keep, kept=kept, tries=tries)
             return
@@ -209,17 +209,19 @@ class Recorder:
         number, shots = answer.fields["part"], answer.fields["shots"]
         current = self._current(job.id)
         wanted = current is not None and current.attempt == job.attempt
-        total = 0
+        total: int | None = None
         try:
             if wanted:
                 total = self._store.chunks.save(job, number, shots, part.results, part.data())
         except QuantainerError as error:
             log.error("a part of job %s: %s", job.id, error)  # noqa: TRY400
-            return
         finally:
             part.close()
-            self._store.chunks.release(job, number)
-        if wanted:
+            with contextlib.suppress(
+                QuantainerError
+            ):  # a file without a row goes at the next start
+                self._store.chunks.release(job, number, failed=total is None)
+        if total is not None:
             self._handle(events.ShotsDone(job.id, job.attempt, total, at=time.time()))
 
     def _forget_parts(self, job: Job, numbers: list[int]) -> None:

@@ -7,6 +7,7 @@ each ``durability`` survives is stated and proved in ``docs/durability.md``.
 
 from __future__ import annotations
 
+import contextlib
 import json
 import time
 from collections import OrderedDict
@@ -121,12 +122,17 @@ class Store:
             self._known_payloads.move_to_end(digest)
             self.database.execute(statements.ADD_JOB, job_values(job))
             return
-        with self.database.transaction():
-            data, file = self.blobs.put(f"payload-{digest}", payload)
-            self.database.execute(
-                statements.ADD_PAYLOAD, {"digest": digest, "data": data, "file": file}
-            )
-            self.database.execute(statements.ADD_JOB, job_values(job))
+        try:
+            with self.database.transaction():
+                data, file = self.blobs.put(f"payload-{digest}", payload)
+                self.database.execute(
+                    statements.ADD_PAYLOAD, {"digest": digest, "data": data, "file": file}
+                )
+                self.database.execute(statements.ADD_JOB, job_values(job))
+        except QuantainerError:
+            with contextlib.suppress(QuantainerError, OSError):
+                self._delete_unnamed(digest)  # or each refusal would fill a full disk further
+            raise
         self._known_payloads[digest] = None
         if len(self._known_payloads) > _KNOWN_PAYLOADS:
             self._known_payloads.popitem(last=False)
@@ -317,6 +323,10 @@ class Store:
     def release_payload(self, digest: str) -> None:
         """End what ``payload_ahead`` began; without a row the file goes."""
         self.blobs.release(f"payload-{digest}")
+        self._delete_unnamed(digest)
+
+    def _delete_unnamed(self, digest: str) -> None:
+        """Delete the file of a payload that has no row."""
         if digest not in self._known_payloads and not self.database.rows(
             statements.PAYLOAD, {"which": digest}
         ):
