@@ -185,3 +185,24 @@ def test_a_broker_that_restarts_finds_the_container_frozen(
     with channel(broker) as host:
         reply, _ = host.round_trip("wait", {"job": job, "timeout": 120}, None, 150)
     assert reply["state"] == "DONE"
+
+
+def lives(facts: dict[str, Any]) -> list[dict[str, Any]]:
+    return [lease for lease in facts["leases"] if lease["container"]]
+
+
+def test_a_restarted_container_is_meant_and_not_its_first_life_that_still_drains(
+    make_broker: Callable[..., Broker], box: Callable[..., Box]
+) -> None:
+    broker = make_broker(workers="1", stop_grace="60")
+    first = box(broker)
+    job = first.submit(LONG)
+    until(broker, job_is(job, "RUNNING"), 60)
+    first.process.kill()
+    until(broker, lambda facts: [lease["state"] for lease in lives(facts)] == ["STOPPING"], 10)
+    box(broker)
+    with channel(broker) as host:
+        host.round_trip("lease.pause", {"container": "box"}, None, 30)
+        assert [lease["state"] for lease in lives(status(broker))] == ["STOPPING", "PAUSED"]
+        host.round_trip("lease.close", {"container": "box"}, None, 30)
+    assert [lease["state"] for lease in lives(status(broker))] == ["STOPPING"]

@@ -125,9 +125,9 @@ class LeaseDesk:
             created_at=time.time(),
         )
         self._broker.open_lease(lease)
-        if request.pid is not None:
-            self._watch(lease.id, request.pid)
         self._watch_group(lease)
+        if request.pid is not None and not self._watch(lease.id, request.pid):
+            self._spawn(self._end(lease.id, drain=True))  # it ended while the row was written
         return lease
 
     def _backends(self, request: LeaseOpen, anchor: Anchor) -> tuple[str, ...]:
@@ -206,7 +206,8 @@ class LeaseDesk:
         if request.lease is not None and request.lease in leases:
             return leases[request.lease]
         if request.container is not None:
-            for lease in leases.values():
+            # The newest: an earlier one of a container that was restarted may still be draining.
+            for lease in reversed(list(leases.values())):
                 if lease.container == request.container:
                     return lease
         raise QuantainerError("no_lease", "There is no such lease.")
@@ -223,6 +224,8 @@ class LeaseDesk:
         await self._end(lease.id, drain=request.drain)
 
     async def _end(self, lease_id: str, *, drain: bool) -> None:
+        if lease_id not in self._broker.driver.lifecycle.leases:
+            return  # of several who saw the container's end another was first
         ending = self._endings.setdefault(lease_id, asyncio.get_running_loop().create_future())
         self._broker.container_stopping(lease_id, drain=drain)
         try:
