@@ -60,7 +60,11 @@ class Task:
 
 
 class WorkerProcess:
-    """A child process with a socket; tells its pool when it is idle and when it is gone."""
+    """A child process with a socket; tells its pool when it is idle and when it is gone.
+
+    Attributes:
+        was_gone: It had ended when it was given its last work, which has no part in that.
+    """
 
     def __init__(
         self,
@@ -83,6 +87,7 @@ class WorkerProcess:
         self.executing = False
         self.overdue = False
         self.retired = False
+        self.was_gone = False
         self.kill_reason: str | None = None
         self.exit_reason = ""
         self._warm: OrderedDict[str, None] = OrderedDict()
@@ -109,12 +114,23 @@ class WorkerProcess:
             )
         self._connection = ours
         self._connection.setblocking(False)
-        self._pidfd = os.pidfd_open(self._process.pid)
+        self._pidfd = self._opened()
         self._waits = _open_waits(self._process.pid)
         self._account = 0.0, 0.0
         self._loop.add_reader(self._connection, self._receive)
         self._loop.add_reader(self._pidfd, self._reap)
         self._timer = self._loop.call_later(_READY_S, self.kill, "was not ready in time")
+
+    def _opened(self) -> int:
+        """Return a descriptor of the process; without one it cannot be watched, and must not be."""
+        try:
+            return os.pidfd_open(self._process.pid)
+        except OSError:
+            self._process.kill()
+            self._process.wait()
+            self._connection.close()
+            self._words.close()
+            raise
 
     @property
     def pid(self) -> int:
@@ -124,7 +140,8 @@ class WorkerProcess:
     @property
     def idle(self) -> bool:
         """Ready and without a task."""
-        return self.ready and self.task is None and self.kill_reason is None and not self.retired
+        ending = self._gone or self.retired or self.kill_reason is not None
+        return self.ready and self.task is None and not ending
 
     @property
     def memory_was_refused(self) -> bool:
@@ -161,7 +178,13 @@ class WorkerProcess:
             digest: Of the payload.
             parts: What is durable of the job already. The worker is taken, and told what to do once
                 that is there; if it cannot be had, the job starts anew.
+
+        Raises:
+            OSError: If there is no descriptor to spare; then the worker is idle still.
         """
+        message["task"] = task.number
+        packet = encode_plain(message)
+        held = [] if parts is None or fd is None else [os.dup(fd)]
         self.task = task
         self._words.forget()
         self.executing = message["op"] == "execute"
@@ -171,11 +194,9 @@ class WorkerProcess:
             if len(self._warm) > _WARM_CIRCUITS:
                 self._warm.popitem(last=False)
         self._timer = self._loop.call_later(task.seconds, self._overdue)
-        message["task"] = task.number
         if parts is None:
-            self._send(message, [] if fd is None else [fd])
+            self._send(packet, [] if fd is None else [fd])
             return
-        held = [] if fd is None else [os.dup(fd)]
         parts.add_done_callback(lambda _: self._go_on(task, message, held, parts))
 
     def _go_on(
@@ -192,13 +213,12 @@ class WorkerProcess:
                 fds.append(packed.fd)
                 message["parts"] = packed.place
             if self.task is task:
-                self._send(message, fds)
+                self._send(encode_plain(message), fds)
         finally:
             for fd in fds:
                 os.close(fd)
 
-    def _send(self, message: dict[str, Any], fds: list[int]) -> None:
-        packet = encode_plain(message)
+    def _send(self, packet: bytes, fds: list[int]) -> None:
         try:
             if len(packet) > wire.MAX_MESSAGE:
                 self._send_large(packet, fds)
@@ -206,8 +226,11 @@ class WorkerProcess:
                 socket.send_fds(self._connection, [packet], fds)
             else:
                 wire.send(self._connection, packet, fds[0] if fds else None)
-        except OSError as error:
-            self.kill(f"did not take its work ({error.strerror})")
+        except ConnectionError:
+            self.was_gone = True
+            self.kill("had ended before it was given work")
+        except (OSError, QuantainerError) as error:
+            self.kill(f"was not given its work ({error})")
 
     def _send_large(self, packet: bytes, fds: list[int]) -> None:
         """Send a message that grew too large for a packet as a memfd before the payload."""
@@ -256,11 +279,12 @@ class WorkerProcess:
         self.overdue = True
         self.kill("ran longer than its limit")
 
-    def _receive(self) -> None:
+    def _receive(self) -> bool:
+        """Take what came from the worker; return whether there may be more."""
         try:
             packet, fd = wire.receive(self._connection, _DONTWAIT)
         except BlockingIOError:
-            return
+            return False
         except (OSError, QuantainerError):
             packet, fd = b"", None
         if not packet:
@@ -268,7 +292,7 @@ class WorkerProcess:
             # It ends right now, and its status tells why; one that lives on must not.
             if not self._gone:
                 self._closing = self._loop.call_later(1.0, self.kill, "closed its socket")
-            return
+            return False
         try:
             self._take(_fields(packet), fd)
         except (ValueError, TypeError, KeyError, AttributeError):
@@ -276,6 +300,7 @@ class WorkerProcess:
                 with contextlib.suppress(OSError):
                     os.close(fd)
             self.kill("sent a malformed answer")
+        return self.kill_reason is None
 
     def _take(self, fields: dict[str, Any], fd: int | None) -> None:
         if not self.ready and fields["op"] == "ready":
@@ -319,7 +344,8 @@ class WorkerProcess:
         status = self._process.wait()
         self._gone = True
         if self.kill_reason is None and self._closing is None:
-            self._receive()  # an answer sent just before the end counts
+            while self._receive():
+                pass  # parts and an answer sent just before the end count
         if self._closing is not None:
             self._closing.cancel()
         self._loop.remove_reader(self._pidfd)

@@ -1,7 +1,8 @@
 """Workers: the pool of processes: hands out work, replaces the dead, keeps to its bound.
 
 At most ``size`` processes execute at a time. One more may exist, so that reading a new circuit
-never waits for a long execution. Frozen ones (their container is paused) do not count.
+never waits for a long execution. Frozen ones (their container is paused) do not count; when they
+have gone on and done, those that are too many end.
 """
 
 from __future__ import annotations
@@ -126,9 +127,9 @@ class Pool:
             if queue:
                 self._asks[who] = queue  # to the end of the round
             if not question.answer.cancelled():
-                self._put(worker, question)
+                self._put(worker, who, question)
 
-    def _put(self, worker: WorkerProcess, question: Ask) -> None:
+    def _put(self, worker: WorkerProcess, who: str, question: Ask) -> None:
         def answered(answer: Answer) -> None:
             if not question.answer.done():
                 question.answer.set_result(answer)
@@ -136,7 +137,11 @@ class Pool:
                 os.close(answer.fd)
 
         def died(reason: str) -> None:
-            if not question.answer.done():
+            if question.answer.done():
+                return
+            if worker.was_gone:
+                self._asks.setdefault(who, deque()).appendleft(question)  # for another
+            else:
                 question.answer.set_exception(_reading_failed(worker, reason, question.seconds))
 
         task = Task(next(self._numbers), answered, died, question.seconds)
@@ -199,10 +204,16 @@ class Pool:
         self._workers.append(worker)
 
     def _idled(self, worker: WorkerProcess) -> None:
-        del worker
         self._failures = 0
         self._serve_asks()
         self._on_idle()
+        if worker.idle and self._is_one_too_many():
+            worker.retire()
+
+    def _is_one_too_many(self) -> bool:
+        """Tell whether more processes are left, of those that were frozen, than there may be."""
+        staying = [worker for worker in self._workers if not (worker.frozen or worker.retired)]
+        return len(staying) > self._size + 1
 
     def _gone(self, worker: WorkerProcess) -> None:
         self._workers.remove(worker)
