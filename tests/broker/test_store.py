@@ -1,6 +1,7 @@
 """The store: rows, payloads, chunks and results, each written once and found again."""
 
 import sqlite3
+import threading
 import time
 from hashlib import blake2b
 from shutil import copy
@@ -439,3 +440,28 @@ class TestOpening:
         with pytest.raises(QuantainerError) as caught:
             Store(tmp_path).live_jobs()
         assert caught.value.code == "storage"
+
+
+def test_a_checkpoint_under_way_ends_before_the_store_closes(store, monkeypatch):
+    """A connection that is closed while another thread uses it ends the process by SIGSEGV."""
+    order = []
+    is_under_way = threading.Event()
+
+    class Slow:
+        def execute(self, statement):
+            is_under_way.set()
+            time.sleep(0.2)
+            order.append("checkpoint")
+            return sqlite3.connect(":memory:").execute("SELECT 0, 0, 0")
+
+        def close(self):
+            order.append("close")
+
+    store.database._checkpoints.close()
+    monkeypatch.setattr(store.database, "_checkpoints", Slow())
+    thread = threading.Thread(target=store.checkpoint)
+    thread.start()
+    assert is_under_way.wait(10)
+    store.close()
+    thread.join()
+    assert order == ["checkpoint", "close"]

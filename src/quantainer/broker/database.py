@@ -68,6 +68,7 @@ class Database:
     def __init__(self, path: Path, durability: Durability) -> None:
         self.path = path
         self._lock = threading.RLock()
+        self._checkpointing = threading.Lock()
         with self.errors():
             # SQLite gives its other files the permissions of this one.
             os.close(os.open(path, os.O_RDWR | os.O_CREAT | os.O_CLOEXEC, 0o600))
@@ -181,12 +182,15 @@ class Database:
 
         For a thread of its own: it waits for the disk, while transactions go on.
         """
-        with self.errors():
+        with self._checkpointing, self.errors():
             _, pages, moved = self._checkpoints.execute("PRAGMA wal_checkpoint(PASSIVE)").fetchone()
             return int(pages - moved)
 
     def close(self) -> None:
-        """Close the connections; the last one moves the log into the database file."""
-        with self._lock:
+        """Close the connections; the last one moves the log into the database file.
+
+        A checkpoint under way comes to its end first: SQLite does not survive the other order.
+        """
+        with self._checkpointing, self._lock:
             self._checkpoints.close()
             self._connection.close()
