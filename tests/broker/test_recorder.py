@@ -140,3 +140,33 @@ def test_a_part_that_cannot_be_saved_leaves_no_file(
     recorder.save_part(JOB, _part(bytes(1000)))
     assert len(handled) == len(_files(store)) == 1
     store.close()
+
+
+def test_a_large_result_is_committed_though_no_thread_is_to_be_had(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Then the others wait a moment while it is written."""
+
+    async def scene() -> None:
+        store = Store(tmp_path)
+        store.add_job(JOB, memoryview(b"circuit"))
+        handled: list[Event] = []
+        recorder = Recorder(store, Outcomes(store), lambda _: JOB, handled.append)
+        payload = Payload()
+        payload.append(bytes(5 * 2**20))
+        recorder.take(JOB, Outcome(RESULTS, payload.seal(), payload.size))
+        loop = asyncio.get_running_loop()
+        with monkeypatch.context() as limited:
+            limited.setattr(loop, "run_in_executor", _no_thread)
+            recorder.write_result(DONE)
+        assert [type(event) for event in handled] == [ResultCommitted]
+        found = store.result("j")
+        assert found is not None
+        assert found.data == bytes(5 * 2**20)
+        store.close()
+
+    asyncio.run(scene())
+
+
+def _no_thread(*_: Any) -> None:
+    raise RuntimeError("can't start new thread")

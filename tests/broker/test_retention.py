@@ -1,10 +1,14 @@
 """What is kept of ended jobs, for how long, and what is never removed."""
 
+import errno
+import os
 from hashlib import blake2b
+from pathlib import Path
 
 import pytest
 from msgspec.structs import replace
 
+from quantainer.broker import retention
 from quantainer.broker.retention import Retention, prune
 from quantainer.broker.store import Store
 from quantainer.core.job import Job, JobState
@@ -114,3 +118,39 @@ def test_ended_leases_go_and_open_ones_stay(store):
     assert [lease.id for lease in store.open_leases()] == ["open"]
     rows = store.database._connection.execute("SELECT id FROM leases").fetchall()
     assert rows == [("open",)]
+
+
+def test_the_total_is_that_of_all_results_however_their_jobs_ended(store):
+    """One was kept for a paused container and could not be committed: its job failed."""
+    add(store, "done", data=b"d" * 100)
+    new = add(store, "failed", state=JobState.QUEUED)
+    kept = replace(new, state=JobState.PAUSED, attempt=1, result_kept=True)
+    assert store.keep_result(kept, {}, b"k" * 100)
+    store.save_job(replace(kept, state=JobState.FAILED, finished_at=NOW, result_kept=False))
+    all_of(store, Retention(), NOW + 8 * DAY)
+    (total,) = store.database.rows(retention._TOTAL, {})
+    assert total["value"] == 0
+
+
+def test_it_goes_on_though_a_file_cannot_be_deleted(store, monkeypatch):
+    """The file goes at the next start; all else is removed."""
+    add(store, "old", data=b"d" * 1000)
+    assert files(store)
+
+    def unlink(*_, **__):
+        raise OSError(errno.EIO, os.strerror(errno.EIO))
+
+    with monkeypatch.context() as broken:
+        broken.setattr(Path, "unlink", unlink)
+        all_of(store, Retention(), NOW + 8 * DAY)
+    assert store.result("old") is None
+
+
+def test_what_is_known_of_parts_goes_with_their_job(store):
+    """Or the broker would grow with each job that was cancelled after its first part."""
+    new = add(store, "cut", state=JobState.QUEUED)
+    store.chunks.save(new, 0, 5, "[]", b"part")
+    assert store.chunks.has("cut")
+    store.save_job(replace(new, state=JobState.CANCELLED, finished_at=NOW))
+    assert not store.chunks.has("cut")
+    assert store.chunks.of("cut")

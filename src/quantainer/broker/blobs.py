@@ -6,7 +6,7 @@ disk; the row is committed after that as ever.
 
 from __future__ import annotations
 
-import contextlib
+import logging
 import os
 import threading
 from collections.abc import Iterable
@@ -15,6 +15,8 @@ from pathlib import Path
 __all__ = ["Blobs", "Bytes"]
 
 Bytes = bytes | bytearray | memoryview
+
+log = logging.getLogger("quantainer.broker")
 
 _SLOW_BYTES = 4 * 1024**2  # a few milliseconds into the page cache
 
@@ -92,12 +94,14 @@ class Blobs:
         return (self._directory / name).read_bytes()
 
     def delete(self, names: Iterable[str]) -> None:
-        """Delete files that no row names any more."""
+        """Delete files that no row names any more; what cannot be goes at the next start."""
         for name in names:
             if name in self._ahead:
                 continue
-            with contextlib.suppress(FileNotFoundError):
-                (self._directory / name).unlink()
+            try:
+                (self._directory / name).unlink(missing_ok=True)
+            except OSError as error:
+                log.warning("not deleted: %s", error)
 
     def sweep(self, named: set[str]) -> int:
         """Delete what a crash left behind between file and row; return how many files."""

@@ -100,8 +100,12 @@ class Chunks:
             ]
 
     def has(self, job_id: str) -> bool:
-        """Tell whether some of a job's shots are durable."""
+        """Tell whether some shots of a job that has not ended are durable."""
         return job_id in self._jobs
+
+    def end(self, job_id: str) -> None:
+        """A job has ended without its result: its chunks stay for a time, and none are added."""
+        self._jobs.discard(job_id)
 
     def forget(self, job_id: str, indexes: Iterable[int]) -> None:
         """Forget some chunks of a job: what they hold is measured anew."""

@@ -112,7 +112,9 @@ def _key(request: Submission, pub: PubRequest, payload: memoryview) -> Hashable:
         request.options,
         rows,
         _listed(names, payload),
-        json.dumps(pub.inputs, sort_keys=True) if pub.inputs else None,
+        blake2b(json.dumps(pub.inputs, sort_keys=True).encode(), digest_size=16).digest()
+        if pub.inputs
+        else None,
         _listed(pub.observables, payload),
         _listed(pub.pairs, payload),
         pub.precision,
@@ -124,7 +126,7 @@ def _listed(value: list[Any] | Reference | None, payload: memoryview) -> Hashabl
         return None
     if isinstance(value, Reference):
         return blake2b(part(payload, value.offset, value.length, "list"), digest_size=16).digest()
-    return json.dumps(value)
+    return blake2b(json.dumps(value).encode(), digest_size=16).digest()
 
 
 def plans_in(answer: Answer) -> JobPlan:

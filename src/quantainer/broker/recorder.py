@@ -123,7 +123,12 @@ class Recorder:
 
     def _ahead(self, write: Callable[[], None], then: Callable[[], None]) -> None:
         """Have a thread write a large file, then go on; what fails there fails here again."""
-        future = asyncio.get_running_loop().run_in_executor(None, write)
+        try:
+            future = asyncio.get_running_loop().run_in_executor(None, write)
+        except RuntimeError as error:  # no thread is to be had
+            log.error("not written ahead: %s", error)  # noqa: TRY400
+            then()
+            return
 
         def written(done: asyncio.Future[None]) -> None:
             if not done.cancelled() and (error := done.exception()) is not None:

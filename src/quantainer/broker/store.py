@@ -144,6 +144,8 @@ class Store:
         """
         if self._has_ended(job.id):
             return
+        if job.terminal:
+            self.chunks.end(job.id)
         self._pending[job.id] = job
         if not lazy:
             self._write_job(job)
@@ -151,7 +153,7 @@ class Store:
 
     def _write_job(self, job: Job) -> None:
         changed = self.database.execute(statements.SAVE_JOB, {**job_changes(job), "which": job.id})
-        if changed and job.state is JobState.DONE:
+        if changed and job.terminal:
             for row in self.database.rows(statements.SIZE, {"which": job.id}):
                 self._count_bytes(row["size"])
 
