@@ -12,11 +12,13 @@ from typing import Any
 import pytest
 from msgspec.structs import replace
 
+from quantainer.broker.broker import _add_counts
 from quantainer.broker.driver import Driver
 from quantainer.broker.intake import ended
 from quantainer.broker.outcomes import Outcome
 from quantainer.broker.payloads import Payloads, Upload, digest_of
 from quantainer.broker.queue import FairQueue
+from quantainer.broker.reply import Reply
 from quantainer.broker.store import Store
 from quantainer.broker.ticket import Resources
 from quantainer.core import events
@@ -161,6 +163,21 @@ def test_a_result_without_a_descriptor_to_spare_is_an_error_and_stays(
     os.close(later.fd)
     driver.close()
     store.close()
+
+
+def test_a_result_that_cannot_be_counted_leaves_no_descriptor(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    payload = Payload()
+    payload.append(b"shots")
+    reply = Reply({}, payload.seal(), results="[]")
+    assert reply.fd is not None
+    with monkeypatch.context() as full:
+        full.setattr(os, "dup", _no_descriptors)
+        with pytest.raises(OSError, match="Too many open files"):
+            asyncio.run(_add_counts(reply))
+    with pytest.raises(OSError, match="Bad file descriptor"):
+        os.fstat(reply.fd)
 
 
 def _no_descriptors(_: int) -> int:

@@ -221,8 +221,7 @@ class Broker:
                 await self.driver.outcomes.recall(job.id)
         reply = ended(self.driver, job)
         if counts and reply.results is not None:
-            loop = asyncio.get_running_loop()
-            reply.results = await loop.run_in_executor(None, _with_counts, reply)
+            await _add_counts(reply)
         return reply
 
     async def partial(self, session: Session, job_id: str) -> Reply:
@@ -319,6 +318,17 @@ class Broker:
 def _summary(job: Job, *, with_tenant: bool) -> dict[str, Any]:
     summary = job.summary()
     return {**summary, "tenant": job.tenant, "lease": job.lease} if with_tenant else summary
+
+
+async def _add_counts(reply: Reply) -> None:
+    """Add counts to the results of a reply, off the loop; if that fails there is no reply."""
+    try:
+        loop = asyncio.get_running_loop()
+        reply.results = await loop.run_in_executor(None, _with_counts, reply)
+    except BaseException:
+        if reply.fd is not None:
+            os.close(reply.fd)
+        raise
 
 
 def _with_counts(reply: Reply) -> str:
