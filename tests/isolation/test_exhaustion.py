@@ -7,7 +7,7 @@ from collections.abc import Callable
 from pathlib import Path
 
 from engine.broker import Broker
-from isolation.box import Box, descriptors, operator, sockets
+from isolation.box import Box, descriptors, lease, operator, sockets
 from programs import dense
 
 HELLO = {"op": "hello"}
@@ -152,6 +152,61 @@ def test_half_open_connections_are_closed(broker: Broker, box: Callable[..., Box
     half("[sock.close() for sock in socks]; socks = [dial(DEVICE) for _ in range(50)]")
     half("[sock.shutdown(socket.SHUT_RD) for sock in socks]; [ask for sock in socks]")
     assert half.code(HELLO) == "ok"
+
+
+ABANDON = """
+from quantainer_client.payload import Payload
+
+def abandon(rounds, make):
+    for _ in range(rounds):
+        sock = dial(DEVICE)
+        for _ in range(60):
+            message, *fds = make()
+            message = json.dumps({"v": 1, "id": 1, **message}).encode()
+            sock.sendmsg([message], [rights(*fds)] if fds else [])
+            [os.close(fd) for fd in fds]
+        sock.send(b'{"v":1,"id":2,"op":"hello"}')
+        while json.loads(sock.recv(65536))["id"] != 2:
+            pass
+        sock.close()
+
+def unread(op):
+    payload = Payload()
+    text = BELL.replace("cx", "h q[0]; " * 2000 + "cx") + "//" + os.urandom(8).hex()
+    pub = {"offset": payload.append(text.encode()), "length": len(text)}
+    return {"op": op, "pubs": [pub], "shots": 1}, payload.seal()
+"""
+
+
+def test_waits_of_callers_that_have_gone_are_forgotten(
+    broker: Broker, box: Callable[..., Box]
+) -> None:
+    tenant, gone = box("beside-gone"), box("gone")
+    job = gone.eval(f"Connection(DEVICE).submit({dense(24, 60)!r}, shots=9, timeout=600).id")
+    before = resident(broker)
+    gone(ABANDON + f"abandon(400, lambda: [{{'op': 'wait', 'job': {job!r}}}]); answer = True")
+    assert resident(broker) - before < 20 * 1024**2
+    assert latency(tenant) < 5
+    assert gone.code({"op": "cancel", "job": job}) == "ok"
+
+
+def test_submissions_of_callers_that_have_gone_are_bounded(
+    make_broker: Callable[..., Broker],
+) -> None:
+    """Each holds descriptors until a worker has read it."""
+    broker = make_broker(workers="1", lease_queued_jobs="100")
+    tenant, gone = Box(broker), Box(broker)
+    try:
+        for name, each in (("patient", tenant), ("hasty", gone)):
+            lease(broker, name, pid=each.pid, anchor="pidns")
+        before = descriptors(broker)
+        for op in ("estimate", "submit"):
+            gone(ABANDON + f"abandon(20, lambda: unread({op!r})); answer = True")
+            assert descriptors(broker) < before + 500
+            assert latency(tenant) < 5
+    finally:
+        tenant.stop()
+        gone.stop()
 
 
 def test_signals_do_not_cross_from_a_container(broker: Broker, box: Callable[..., Box]) -> None:

@@ -185,13 +185,19 @@ class Broker:
         return self._intake.estimate(session, message, fd)
 
     async def wait(self, session: Session, job_id: str, timeout: float | None) -> Reply:
-        """Return when the job ends or the time is over, with where it stands then."""
+        """Return when the job ends or the time is over, with where it stands then.
+
+        Nobody waits for a caller that has gone.
+        """
         job = self.find(session, job_id)
         if not job.terminal:
             waiter: asyncio.Future[Job] = asyncio.get_running_loop().create_future()
             self.driver.on_end(job_id, waiter.set_result)
             seconds = _WAIT_MAX if timeout is None else min(timeout, _WAIT_MAX)
-            await asyncio.wait([waiter], timeout=seconds)
+            ends: list[asyncio.Future[Any]] = [waiter]
+            if session.gone is not None:
+                ends.append(session.gone)
+            await asyncio.wait(ends, timeout=seconds, return_when=asyncio.FIRST_COMPLETED)
             if not waiter.done():
                 self.driver.forget(job_id, waiter.set_result)
             job = self.find(session, job_id)

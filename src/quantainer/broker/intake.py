@@ -17,6 +17,7 @@ from quantainer.broker.plans import JobPlan, PlanCache, plans_in
 from quantainer.broker.process import Answer
 from quantainer.broker.reply import Deferred, Reply, Session
 from quantainer.broker.requests import Submission, parse
+from quantainer.broker.unread import Unread
 from quantainer.broker.workers import Pool
 from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Lease
@@ -58,6 +59,7 @@ class Intake:
         self._node = node
         self._targets = targets
         self._plans = PlanCache()
+        self._unread = Unread()
 
     def submit(
         self, session: Session, message: dict[str, Any], fd: int | None
@@ -93,7 +95,8 @@ class Intake:
         fd: int,
         payload: memoryview,
     ) -> Reply:
-        upload = Upload(fd, payload, await _digest(fd, payload))
+        with self._unread.one_of(session.lease):
+            upload = Upload(fd, payload, await _digest(fd, payload))
         return await self._submit_unread(session, request, message, upload)
 
     async def _submit_unread(
@@ -103,12 +106,13 @@ class Intake:
         store, digest = self._driver.store, upload.digest
         slow = store.blobs.is_slow(len(upload.data))
         try:
-            plan = await _aside(upload, self._plans.find, request, upload.data)
-            if plan is None:
-                plan = plans_in(await self._ask(session, "plan", message, upload))
-                await _aside(upload, self._plans.keep, request, upload.data, plan)
-            if slow:
-                await _in_thread(store.payload_ahead, digest, upload.data)
+            with self._unread.one_of(session.lease):
+                plan = await _aside(upload, self._plans.find, request, upload.data)
+                if plan is None:
+                    plan = plans_in(await self._ask(session, "plan", message, upload))
+                    await _aside(upload, self._plans.keep, request, upload.data, plan)
+                if slow:
+                    await _in_thread(store.payload_ahead, digest, upload.data)
         except BaseException:
             upload.close()
             raise
@@ -157,11 +161,12 @@ class Intake:
     async def estimate(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
         """Return facts and plan of each pub, or why it would be refused; nothing runs."""
         _, message, fd, payload = self._received(session, message, fd)
-        upload = Upload(fd, payload, await _digest(fd, payload))
-        try:
-            answer = await self._ask(session, "estimate", message, upload)
-        finally:
-            upload.close()
+        with self._unread.one_of(session.lease):
+            upload = Upload(fd, payload, await _digest(fd, payload))
+            try:
+                answer = await self._ask(session, "estimate", message, upload)
+            finally:
+                upload.close()
         return Reply({"pubs": json.loads(answer.fields["pubs"])}, answer.fd)
 
     def _received(
@@ -173,6 +178,7 @@ class Intake:
         """
         try:
             lease = self._lease(session)
+            self._unread.check_room(lease)
             if message.get("backend") is None:
                 message = {**message, "backend": admit_submission(lease, None, self._targets)}
             request = parse(Submission, message)

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
@@ -13,11 +14,19 @@ __all__ = ["Deferred", "Reply", "Session"]
 
 @dataclass(frozen=True, slots=True)
 class Session:
-    """Who asks: a lease, and whether it is the operator of this node."""
+    """Who asks.
+
+    Attributes:
+        lease: Of the caller.
+        tenant: Of the lease.
+        operator: It is the operator of this node.
+        gone: Done when the caller hears no reply any more.
+    """
 
     lease: str
     tenant: str
     operator: bool = False
+    gone: asyncio.Future[None] | None = None
 
 
 @dataclass(slots=True)

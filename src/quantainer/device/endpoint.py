@@ -11,7 +11,7 @@ import socket
 import stat
 from collections import Counter
 from collections.abc import Awaitable, Callable
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -167,7 +167,8 @@ class Endpoint:
             if fd is not None and message["op"] not in _PAYLOAD_OPS:
                 os.close(fd)
                 fd = None
-            outcome = operation(session, message, fd)
+            given, fd = fd, None  # the operation closes it: a second time would be another's
+            outcome = operation(session, message, given)
         except QuantainerError as error:
             _close(fd)
             caller.refuse(identifier, error)
@@ -226,6 +227,7 @@ class _Caller:
         self._session: Session | None = None
         self._refusal: QuantainerError | None = None
         self._known: dict[int, int] = {}
+        self._gone: asyncio.Future[None] = asyncio.get_running_loop().create_future()
         try:
             pidfd, pid, uid, gid = open_peer(sock)
             self._know(pid, pidfd)
@@ -234,7 +236,7 @@ class _Caller:
         except QuantainerError as error:
             self._refusal = error
         else:
-            self._session, self.lease = session, session.lease
+            self._session, self.lease = replace(session, gone=self._gone), session.lease
         try:
             self._connection = Connection(sock, self._received, self._closed, endpoint.patience)
         except OSError:
@@ -312,6 +314,7 @@ class _Caller:
         self._connection.close()
 
     def _closed(self) -> None:
+        self._gone.set_result(None)
         for pid in list(self._known):
             self._forget(pid)
         self._endpoint.leave(self, self.lease)
