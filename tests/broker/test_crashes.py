@@ -13,7 +13,7 @@ from typing import Any
 import pytest
 
 from engine.broker import Broker
-from programs import BELL, FLIPPED, dense
+from programs import BELL, FLIPPED, HEADER, dense
 from quantainer_client.connection import Connection
 from quantainer_client.errors import QuantainerError
 
@@ -62,6 +62,17 @@ def test_a_killed_worker_is_replaced_and_its_job_tried_once_more(
         assert connection.result(waiting.id, 60).counts() == {"01": 10}
         assert connection.run(FLIPPED, shots=10).counts() == {"01": 10}
         assert status(broker)["workers"]["deaths"] == 2, broker.log()
+
+
+def test_a_refusal_that_names_what_is_endless_is_cut(broker: Broker) -> None:
+    """It would not fit into a packet, and the worker that sent it would be taken for broken."""
+    deaths = status(broker)["workers"]["deaths"]
+    program = f"{HEADER}qreg q[1];\ncreg c[1];\n{'g' * 100_000} q[0];\nmeasure q -> c;\n"
+    with connect(broker) as connection, pytest.raises(QuantainerError) as caught:
+        connection.submit(program, shots=10)
+    assert caught.value.code == "invalid_circuit"
+    assert "ggg" in caught.value.message
+    assert status(broker)["workers"]["deaths"] == deaths
 
 
 def test_a_job_that_lacks_memory_is_not_tried_again(make_broker: Callable[..., Broker]) -> None:

@@ -159,6 +159,12 @@ def test_unmeasured_bit_is_named(connection: Connection) -> None:
         connection.run(f"{HEADER}qreg q[2];creg c[2];h q[0];cx q[0],q[1];", shots=10)
 
 
+def _observed(coefficient: float, precision: float = 0.0) -> dict[str, Any]:
+    observables = [[["ZZ", coefficient]]]
+    pub = {"offset": 0, "length": len(BELL), "observables": observables, "precision": precision}
+    return {"pubs": [pub]}
+
+
 RAW: dict[str, tuple[dict[str, Any], str]] = {
     "shots 0": ({"shots": 0}, "invalid_shots"),
     "shots -1": ({"shots": -1}, "invalid_shots"),
@@ -183,6 +189,10 @@ RAW: dict[str, tuple[dict[str, Any], str]] = {
     "pubs from nowhere": ({"pubs": {"offset": 10**9, "length": 4}}, "bad_request"),
     "timeout 0": ({"timeout": 0}, "bad_request"),
     "priority": ({"priority": 10**6}, "bad_request"),
+    "precision 1e-200": (_observed(1.0, precision=1e-200), "invalid_option"),
+    "precision 1e-160": (_observed(1.0, precision=1e-160), "invalid_option"),
+    "precision 1e-9": (_observed(1.0, precision=1e-9), "invalid_shots"),
+    "coefficient": (_observed(10**400), "bad_request"),
 }
 
 

@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import os
 import signal
+import socket
 import sqlite3
 import time
 from collections.abc import Callable, Iterator
@@ -26,10 +27,12 @@ from quantainer.broker.chunks import Chunk
 from quantainer.broker.parts import StoredPart, pack, unpack
 from quantainer.broker.results import add_result, read_result
 from quantainer.broker.slices import pieces_of, usable
+from quantainer.broker.worker import Worker
 from quantainer.broker.workload import Planned
 from quantainer.circuits import Circuit, measure
 from quantainer_client.connection import Connection
 from quantainer_client.payload import Payload, map_payload
+from quantainer_client.wire import receive
 
 SHOTS = 24_000
 PROGRAM = trajectories(12)
@@ -266,3 +269,21 @@ def test_parts_travel_whole_and_only_their_own_are_used(drawn: tuple[Planned, Pu
     for key, value in (("shots", 99), ("rows", 2), ("clbits", 99), ("pub", 1)):
         found, stale = usable([piece], {0: StoredPart({**entry, key: value}, memoryview(data))})
         assert (found, stale) == ({}, [0])
+
+
+def test_that_many_parts_are_of_no_use_is_told_in_several_packets() -> None:
+    """As after a change of engines in the middle of a job of many shots."""
+    entry = {"pub": 0, "metadata": {}}
+    packed = pack(Chunk(number, 1000, [entry], b"") for number in range(20_000))
+    broker, end = socket.socketpair(socket.AF_UNIX, socket.SOCK_SEQPACKET)
+    worker = Worker.__new__(Worker)
+    worker._connection = end
+    told: list[int] = []
+    with broker, end:
+        known = worker._known({"task": 1, "parts": packed.place}, [], map_payload(packed.fd))
+        while len(told) < 20_000:
+            packet, fd = receive(broker)
+            assert fd is None
+            told += json.loads(packet)["stale"]
+    assert known == {}
+    assert told == list(range(20_000))

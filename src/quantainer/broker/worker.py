@@ -43,6 +43,8 @@ __all__ = ["Worker", "main"]
 
 _PR_SET_PDEATHSIG = 1
 _INLINE_MAX = 32 * 1024  # lists of larger replies travel in the memfd
+_ERROR_MAX = 2000
+_STALE_AT_ONCE = 2000  # numbers of parts, far within one packet
 _LISTS = frozenset({"results", "pubs", "targets"})
 _SLACK_BYTES = 1024**3
 _LARGE_PAYLOAD = 4 * 1024**2
@@ -181,8 +183,9 @@ class Worker:
         if "parts" not in message:
             return {}
         known, stale = usable(pieces, unpack(message["parts"], parts))
-        if stale:
-            self._reply({"op": "part", "task": message["task"], "stale": stale}, Payload())
+        for first in range(0, len(stale), _STALE_AT_ONCE):
+            numbers = stale[first : first + _STALE_AT_ONCE]
+            self._reply({"op": "part", "task": message["task"], "stale": numbers}, Payload())
         return known
 
     def _send_part(self, message: dict[str, Any], number: int, run: Run, part: Part) -> None:
@@ -220,8 +223,12 @@ class Worker:
                 os.close(fd)
 
     def _refuse(self, reply: dict[str, Any], error: QuantainerError) -> None:
-        fields = {"op": reply["op"], "task": reply["task"], "ok": False, "error": error.to_dict()}
-        wire.send(self._connection, _encoded(fields))
+        fields = {"op": reply["op"], "task": reply["task"], "ok": False}
+        packet = _encoded({**fields, "error": error.to_dict()})
+        if len(packet) > _INLINE_MAX:  # it may name what is as long as a circuit
+            short = QuantainerError(error.code, error.message[:_ERROR_MAX] + " …")
+            packet = _encoded({**fields, "error": short.to_dict()})
+        wire.send(self._connection, packet)
 
     @contextlib.contextmanager
     def _memory(self, admitted: int, *, trim: bool = True) -> Iterator[None]:

@@ -7,6 +7,7 @@ from __future__ import annotations
 
 import json
 import math
+import sys
 from dataclasses import dataclass, replace
 from hashlib import blake2b
 from typing import Any
@@ -153,7 +154,7 @@ class Workload:
         pairs = _pairs(sent.pairs, rows, len(observables), index, payload) if observables else ()
         shots = request.shots if sent.shots is None else sent.shots
         if observables:
-            shots = math.ceil(1 / sent.precision**2) if sent.precision else None
+            shots = _shots_for(sent.precision) if sent.precision else None
         elif not facts.measured_clbits:
             raise _unmeasured(sent.name, facts)
         return Pub(
@@ -184,6 +185,18 @@ def _digest(source: memoryview, inputs: dict[str, Any]) -> str:
     if inputs:
         found.update(json.dumps(inputs, sort_keys=True).encode())
     return found.hexdigest()
+
+
+def _shots_for(precision: float) -> int:
+    """Return how many shots measure an observable of one Pauli term to a standard deviation."""
+    try:
+        return math.ceil(precision**-2)
+    except OverflowError:
+        raise QuantainerError(
+            "invalid_option",
+            f"No number of shots gives a precision of {precision}.",
+            hint="Ask for a larger one, or for 0: then it is computed.",
+        ) from None
 
 
 def _options(request: Submission) -> Options:
@@ -256,6 +269,8 @@ def _observable(terms: Any, facts: Facts, what: str) -> SparsePauliOp:
             )
         if isinstance(coefficient, bool) or not isinstance(coefficient, int | float):
             raise QuantainerError("bad_request", f"{what}: a coefficient is a real number.")
+        if abs(coefficient) > sys.float_info.max:
+            raise QuantainerError("bad_request", f"{what}: a coefficient is too large.")
     return SparsePauliOp.from_list([(label, float(value)) for label, value in terms])
 
 
