@@ -15,6 +15,7 @@ from exact import check, distribution, memories, pub_of, run
 from qiskit import QuantumCircuit
 
 from quantainer.backends.backend import Limits, Options, Plan, Pub
+from quantainer.backends.choice import METHODS
 from quantainer.backends.qsim import Qsim
 from quantainer.backends.simulators.catalogue import ADAPTERS, Catalogue
 from quantainer_client.errors import QuantainerError
@@ -123,3 +124,34 @@ def test_the_default_install_does_everything(kind: str, limits: Limits) -> None:
         circuit = make(seed)
         result = run(qsim, circuit, limits, shots=1000, seed=seed)
         check(memories(result, circuit.num_clbits), distribution(circuit))
+
+
+def test_measuring_what_no_gate_touched_is_0_on_every_engine(
+    qsim: Qsim, limits: Limits, catalogue: Catalogue
+) -> None:
+    """Nothing is left to simulate: engines would stumble over a state of no qubits."""
+    circuit = QuantumCircuit(3, 2)
+    circuit.h(0)
+    circuit.measure([1, 2], [1, 0])
+    for engine in catalogue.offered:
+        for method in METHODS:
+            options = Options(engine=engine, method=method)
+            if planned(qsim, pub_of(circuit, shots=20), options, limits) is None:
+                continue
+            result = run(qsim, circuit, limits, shots=20, options=options)
+            assert set(memories(result, 2)) == {0}, (engine, method)
+
+
+def test_turns_cost_no_digits_of_an_angle(qsim: Qsim, limits: Limits, catalogue: Catalogue) -> None:
+    """Single precision has seven: of an angle of a million turns it would leave none."""
+    circuit = QuantumCircuit(1, 1)
+    circuit.rx(1e7 + 0.3, 0)  # as parameter values may be
+    circuit.measure(0, 0)
+    expected = distribution(circuit)
+    for engine in catalogue.offered:
+        for precision in ("single", "double"):
+            options = Options(engine=engine, precision=precision)
+            if planned(qsim, pub_of(circuit, shots=20), options, limits) is None:
+                continue
+            result = run(qsim, circuit, limits, shots=5000, options=options)
+            check(memories(result, 1), expected)

@@ -156,6 +156,7 @@ def test_bound_parameters_are_those_that_qiskit_binds(a: float, b: float) -> Non
     circuit = QuantumCircuit(3, 3)
     circuit.rx(x, 0)
     circuit.u(2 * x - y / 3 + 1, y * x, (x + y).sin(), 1)
+    circuit.rx(x.sign(), 0)
     circuit.cp(-y, 1, 2)
     circuit.ry(x, 2)
     circuit.measure(range(3), range(3))

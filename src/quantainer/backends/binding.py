@@ -138,15 +138,15 @@ class _Slots:
 def _affine(expression: Any) -> tuple[dict[str, float], float] | None:
     """Return ``(coefficients, constant)`` of an expression, ``None`` if it is not affine."""
     coefficients: dict[str, float] = {}
-    for parameter in expression.parameters:
-        slope = expression.gradient(parameter)
-        if getattr(slope, "parameters", None) or isinstance(slope, complex):
-            return None
-        coefficients[parameter.name] = float(slope)
     zero = dict.fromkeys(expression.parameters, 0.0)
     try:
+        for parameter in expression.parameters:
+            slope = expression.gradient(parameter)
+            if getattr(slope, "parameters", None) or isinstance(slope, complex):
+                return None
+            coefficients[parameter.name] = float(slope)
         constant = float(expression.bind(zero))
-    except (TypeError, ZeroDivisionError, ValueError):
+    except (RuntimeError, TypeError, ZeroDivisionError, ValueError):  # the sign has no derivative
         return None
     return coefficients, constant
 

@@ -27,6 +27,7 @@ from qiskit.circuit import (
 )
 from qiskit.circuit.classical import expr
 
+from quantainer.circuits.angle import reduced
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.refusal import over_limit
 
@@ -67,7 +68,7 @@ class Block:
         bits = self._wires.qubits
         if params:
             at = [bits[index] for index in qubits]
-            self.operations.append(CircuitInstruction.from_standard(gate, at, params))
+            self.operations.append(CircuitInstruction.from_standard(gate, at, reduced(params)))
             return
         key = (gate.name, qubits)
         instruction = self._shared.get(key)

@@ -13,6 +13,7 @@ import numpy as np
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import UnitaryGate
 
+from quantainer.circuits.angle import reduced
 from quantainer.circuits.builder import STANDARD_GATES, Block, Builder
 from quantainer.circuits.circuit import Circuit
 from quantainer.circuits.options import ReadOptions
@@ -92,7 +93,7 @@ def _params(columns: Columns) -> list[Any]:
     params: list[Any] = columns.params.tolist()
     free: dict[str, Parameter] = {name: Parameter(name) for name in columns.parameters}
     for slot, terms, constant in columns.symbols:
-        value: Any = constant
+        (value,) = reduced((constant,))
         for name, coefficient in terms:
             term = free[name] if coefficient == 1 else coefficient * free[name]
             value = term if isinstance(value, float) and value == 0 else value + term

@@ -11,6 +11,7 @@ import math
 from typing import Any
 
 from qiskit import QuantumCircuit
+from qiskit._accelerate.circuit import CircuitInstruction
 from qiskit.circuit import (
     AnnotatedOperation,
     Barrier,
@@ -30,6 +31,7 @@ from qiskit.circuit import (
 )
 from qiskit.circuit.library import UnitaryGate
 
+from quantainer.circuits.angle import reduced
 from quantainer.circuits.builder import STANDARD_GATES
 from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.refusal import invalid, over_limit
@@ -82,7 +84,8 @@ class _Lowering:
         self._spend()
         if instruction.is_standard_gate():
             self._check_gate(instruction)
-            return True
+            params = instruction.params
+            return reduced(params) is params
         operation = instruction.operation
         wires = len(instruction.qubits), len(instruction.clbits)
         if (operation.num_qubits, operation.num_clbits) != wires:
@@ -137,6 +140,10 @@ class _Lowering:
     def _append_one(self, target: QuantumCircuit, instruction: Any, depth: int) -> None:
         if self._stays(instruction):
             target._append(instruction)
+            return
+        if instruction.is_standard_gate():
+            gate, params = STANDARD_GATES[instruction.name], reduced(instruction.params)
+            target._append(CircuitInstruction.from_standard(gate, instruction.qubits, params))
             return
         operation = instruction.operation
         if isinstance(operation, ControlFlowOp):

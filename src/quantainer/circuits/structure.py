@@ -18,6 +18,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from quantainer.circuits.angle import all_reduced
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["Place", "Symbols", "angles_of", "special", "structure_of"]
@@ -140,10 +141,10 @@ def angles_of(data: bytes, place: Place) -> NDArray[np.float64]:
             "The columnar circuit cannot be read: a parameter is not a finite number.",
         )
     if place.symbols is None:
-        return angles
+        return all_reduced(angles)
     filled = angles.copy()
     filled[list(place.symbols.constants)] = list(place.symbols.constants.values())
-    return filled
+    return all_reduced(filled)
 
 
 def special(angles: NDArray[np.float64], place: Place) -> NDArray[np.bool_]:

@@ -7,11 +7,13 @@ from collections.abc import Sequence
 from functools import lru_cache
 from typing import Any
 
+import numpy as np
 from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import generate_preset_pass_manager
 
+from quantainer.circuits.angle import all_reduced
 from quantainer.circuits.builder import STANDARD_GATES, Builder
 from quantainer.circuits.chains import Link
 from quantainer.circuits.options import ReadOptions
@@ -65,7 +67,8 @@ class Strung:
         """
         if columns.conditions or any(name not in _HELD for name, *_ in columns.gates):
             return False
-        operands, params = columns.operands.tolist(), columns.params.tolist()
+        operands = columns.operands.tolist()
+        params = all_reduced(np.asarray(columns.params)).tolist()
         kinds = [(name, name in GATES, _simple(name), *arity) for name, *arity in columns.gates]
         at = slot = 0
         for kind in columns.kinds.tolist():

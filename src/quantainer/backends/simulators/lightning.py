@@ -28,6 +28,7 @@ from quantainer.backends.simulators.simulator import (
     Term,
     Values,
 )
+from quantainer.circuits.angle import without_turns
 from quantainer.core.seed import derive
 
 if TYPE_CHECKING:
@@ -204,7 +205,8 @@ def _words(gates: tuple[Gate, ...]) -> tuple[tuple[str | NDArray[np.complex128],
         if name is None:
             made.append((matrix_of(gate), gate.qubits[::-1], None))
             continue
-        params = [float(value) for value in gate.params]
+        # Single precision has seven digits, those of whole turns included.
+        params = [without_turns(float(value)) for value in gate.params]
         if name == "Rot":  # u(θ, φ, λ) = RZ(φ) RY(θ) RZ(λ), up to a phase
             theta, phi, lam = params
             params = [lam, theta, phi]

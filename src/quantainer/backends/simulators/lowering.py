@@ -60,6 +60,7 @@ def lower(circuit: QuantumCircuit, parameters: tuple[str, ...] = ()) -> Program:
         return _flowing(circuit, operations, walk.written, parameters)
     gates, source = readout
     gates, kept = light_cone(gates, set(source.values()))
+    kept = kept or tuple(sorted(source.values())[:1])  # engines want a qubit to run
     place = {qubit: index for index, qubit in enumerate(kept)}
     # A measured qubit that no gate touches is 0, as every unwritten bit is.
     final = {clbit: place[qubit] for clbit, qubit in source.items() if qubit in place}

@@ -215,7 +215,7 @@ def _angle(machine: Machine, node: Expression, value: Value) -> Any:
     if isinstance(data, ParameterExpression):
         return data
     number = cast(machine, node, assign(machine, node, value, FLOAT), FLOAT).data
-    if not -1e300 < number < 1e300:  # also not a number
+    if not math.isfinite(number):
         raise machine.invalid(node, f"the angle is {number}")
     return number
 

@@ -24,6 +24,7 @@ from qiskit.circuit.library import (
     YGate,
 )
 
+from quantainer.circuits.angle import reduced
 from quantainer.circuits.builder import STANDARD_GATES
 from quantainer.circuits.qasm3.emitter import Emitter, Gate, Other
 
@@ -48,7 +49,7 @@ def instruction(operation: Operation, qubits: list[Any]) -> Any:
     """Return Qiskit's instruction on given qubits."""
     if isinstance(operation, Gate):
         return CircuitInstruction.from_standard(
-            STANDARD_GATES[operation.name], qubits, operation.params
+            STANDARD_GATES[operation.name], qubits, reduced(operation.params)
         )
     return CircuitInstruction(operation.operation, qubits, ())
 
