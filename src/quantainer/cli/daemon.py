@@ -11,6 +11,7 @@ import resource
 import signal
 import socket
 import time
+from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -149,10 +150,8 @@ class Daemon:
         self._publication.publish()
         loop = asyncio.get_running_loop()
         self._tasks = [
-            loop.create_task(self._desk.sweep()),
-            loop.create_task(self._checkpoint()),
-            loop.create_task(self._prune()),
-            loop.create_task(self._refresh()),
+            loop.create_task(_for_ever(chore))
+            for chore in (self._desk.sweep, self._checkpoint, self._prune, self._refresh)
         ]
         # What exists by now stays; new garbage is looked for less often than after 700 objects.
         gc.collect()
@@ -337,6 +336,15 @@ class Daemon:
         self._driver.close()
         with contextlib.suppress(QuantainerError):
             self._store.close()
+
+
+async def _for_ever(chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
+    """Do a chore that never ends by itself: after a fault, such as no descriptor, it goes on."""
+    while True:
+        try:
+            await chore()
+        except Exception:
+            log.exception("fault in what the broker does now and then")
 
 
 def _warn(cpu: CpuGrant, memory: MemoryGrant) -> None:
