@@ -234,6 +234,21 @@ def test_up_says_why_it_did_not_start(broker: Broker, tmp_path: Path) -> None:
     assert "no-such-group" in nobody.stderr
 
 
+def test_relative_folders_are_those_of_whoever_types(broker: Broker, tmp_path: Path) -> None:
+    (tmp_path / "own.toml").write_text("shots_max = 77\n")
+    own = {"QUANTAINER_CDI_DIR": str(tmp_path / "cdi"), "QUANTAINER_CONFIG": "own.toml"}
+    flags = ("--runtime-dir", "run", "--state-dir", "./state")
+    there = own | {"QUANTAINER_RUNTIME_DIR": str(tmp_path / "run")}
+    try:
+        started = json.loads(broker("up", *flags, "--json", env=own, cwd=tmp_path).stdout)
+        assert started["socket"] == str(tmp_path / "run" / "broker.sock")
+        status = json.loads(broker("status", "--json", env=there, cwd=tmp_path).stdout)
+        assert status["settings"]["state_dir"]["value"] == str(tmp_path / "state")
+        assert status["settings"]["shots_max"]["value"] == 77
+    finally:
+        broker("down", env=there, cwd=tmp_path)
+
+
 def test_a_planted_runtime_directory_is_refused(broker: Broker, tmp_path: Path) -> None:
     target = tmp_path / "elsewhere"
     target.mkdir()

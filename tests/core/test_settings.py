@@ -54,6 +54,9 @@ def test_misspelt_variable_is_refused_and_other_variables_are_left_alone() -> No
         ("job_timeout", 0),
         ("job_timeout", float("inf")),
         ("log_level", "loud"),
+        ("runtime_dir", "run"),
+        ("state_dir", "~/state"),
+        ("cdi_dir", ""),
     ],
 )
 def test_wrong_value_names_the_setting(key: str, value: object) -> None:

@@ -36,10 +36,10 @@ def up(
     ] = False,
     runtime_dir: Annotated[
         str | None,
-        typer.Option(parser=values.named, metavar="DIR", help="Sockets and devices.json."),
+        typer.Option(parser=values.folder, metavar="DIR", help="Sockets and devices.json."),
     ] = None,
     state_dir: Annotated[
-        str | None, typer.Option(parser=values.named, metavar="DIR", help="Database and results.")
+        str | None, typer.Option(parser=values.folder, metavar="DIR", help="Database and results.")
     ] = None,
     socket_group: Annotated[
         str | None,
@@ -138,9 +138,16 @@ def _start_detached(resolved: Resolved, flags: dict[str, Any]) -> dict[str, Any]
             stderr=output,
             start_new_session=True,
             cwd="/",
+            env=_environment(),
         )
     _await_ready(process, socket, log, start)
     return {"pid": process.pid, "socket": str(socket), "log": str(log)}
+
+
+def _environment() -> dict[str, str]:
+    """Return this process's, with a path that means the same in the root folder."""
+    named = os.environ.get("QUANTAINER_CONFIG")
+    return os.environ | ({"QUANTAINER_CONFIG": str(Path(named).absolute())} if named else {})
 
 
 def _await_ready(process: subprocess.Popen[bytes], socket: Path, log: Path, start: int) -> None:

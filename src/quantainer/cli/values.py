@@ -7,6 +7,7 @@ this file cannot do is a refusal: exit 1.
 from __future__ import annotations
 
 import math
+import os
 from collections.abc import Callable
 from typing import Any
 
@@ -14,7 +15,7 @@ import typer
 
 from quantainer.core.settings import parse_size
 
-__all__ = ["at_least", "memory", "named", "seconds", "size"]
+__all__ = ["at_least", "folder", "memory", "named", "seconds", "size"]
 
 
 def seconds(value: Any) -> float:
@@ -74,6 +75,15 @@ def named(value: str) -> str:
     if not value:
         raise typer.BadParameter("The name is empty.")
     return value
+
+
+def folder(value: str) -> str:
+    """Return the absolute path of a folder: the broker itself runs in the root folder.
+
+    Raises:
+        typer.BadParameter: For an empty one.
+    """
+    return os.path.abspath(named(value))  # noqa: PTH100 - links stay as they are named
 
 
 def _number(value: Any) -> float:

@@ -9,7 +9,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Annotated, Any, Literal
 
-from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
+from pydantic import AfterValidator, BaseModel, BeforeValidator, ConfigDict, Field, ValidationError
 
 from quantainer_client.errors import QuantainerError
 from quantainer_client.sockets import runtime_folders
@@ -48,6 +48,18 @@ def parse_table(value: Any) -> Any:
     return json.loads(value) if isinstance(value, str) else value
 
 
+def absolute(value: str) -> str:
+    """Return a path that means the same to the broker, its hooks and every command.
+
+    Raises:
+        ValueError: If it is relative.
+    """
+    if not value.startswith("/"):
+        raise ValueError(f"{value!r} is not an absolute path")
+    return value
+
+
+Folder = Annotated[str, AfterValidator(absolute)]
 Nodes = Annotated[dict[str, list[str]], BeforeValidator(parse_table)]
 Weight = Annotated[float, Field(gt=0, allow_inf_nan=False)]
 Weights = Annotated[dict[str, Weight], BeforeValidator(parse_table)]
@@ -64,9 +76,9 @@ class Settings(BaseModel):
 
     model_config = ConfigDict(frozen=True, extra="forbid")
 
-    runtime_dir: str = Field(description="Sockets and devices.json.")
-    state_dir: str = Field(description="Database and results.")
-    cdi_dir: str = Field("/var/run/cdi", description="Where the CDI specification is written.")
+    runtime_dir: Folder = Field(description="Sockets and devices.json.")
+    state_dir: Folder = Field(description="Database and results.")
+    cdi_dir: Folder = Field("/var/run/cdi", description="Where the CDI specification is written.")
     socket_group: str | None = Field(None, description="Group that may use the host socket.")
     nodes: Nodes = Field(default_factory=dict, description="Device nodes by backend.")
 
