@@ -40,6 +40,13 @@ PLUGIN = """
         yield Added()
 """
 
+REFUSE = """
+def _refuse(*_):
+    from quantainer_client.errors import QuantainerError
+
+    raise QuantainerError("too_many_qubits", "Nothing fits.")
+"""
+
 
 @pytest.fixture
 def plugin(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Callable[[bool], None]:
@@ -119,6 +126,34 @@ def test_jobs_go_on_over_a_reload(make_broker: Callable[..., Broker]) -> None:
         assert sum(connection.result(long.id, 120).counts().values()) == 10
         assert sum(connection.result(waiting.id, 120).counts().values()) == 10
         assert {job["attempt"] for job in connection.jobs()} == {1}, "none was interrupted"
+
+
+def test_circuits_are_planned_anew_after_a_reload(
+    plugin: Callable[[bool], None], make_broker: Callable[..., Broker], tmp_path: Path
+) -> None:
+    """The backend was replaced by one that refuses what the earlier one ran, then removed."""
+    plugin(True)
+    broker = make_broker(workers="1")
+    with Connection(str(broker.socket)) as connection:
+        assert set(connection.run(BELL, backend="added", shots=50).counts()) == {"00", "11"}
+        module = tmp_path / "site" / "added_backend.py"
+        running = module.read_text()
+        module.write_text(
+            running.replace("property(lambda self: backend.plan)", "staticmethod(_refuse)") + REFUSE
+        )
+        broker("reload")
+        with pytest.raises(QuantainerError) as caught:
+            connection.submit(BELL, backend="added", shots=50)
+        assert caught.value.code == "too_many_qubits"
+        module.write_text(running)
+        broker("reload")
+        connection.submit(dense(24, 20), shots=10)
+        waiting = connection.submit(BELL, backend="added", shots=50)
+        plugin(False)
+        broker("reload")
+        with pytest.raises(QuantainerError) as gone:
+            connection.result(waiting.id, 120)
+        assert gone.value.code == "unknown_backend"
 
 
 def test_settings_that_need_a_restart_are_named(

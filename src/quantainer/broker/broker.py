@@ -319,6 +319,7 @@ class Broker:
         self.targets.clear()
         for fields in listed:
             self.targets[fields["name"]] = TargetFacts.from_dict(fields)
+        self._intake.forget_plans()
 
 
 def _summary(job: Job, *, with_tenant: bool) -> dict[str, Any]:

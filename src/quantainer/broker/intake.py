@@ -61,6 +61,10 @@ class Intake:
         self._plans = PlanCache()
         self._unread = Unread()
 
+    def forget_plans(self) -> None:
+        """Have every circuit planned anew: the backends have been looked at again."""
+        self._plans.clear()
+
     def submit(
         self, session: Session, message: dict[str, Any], fd: int | None
     ) -> Reply | Deferred | Awaitable[Reply]:

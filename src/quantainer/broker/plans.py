@@ -75,6 +75,10 @@ class PlanCache:
         self._plans: OrderedDict[Hashable, JobPlan] = OrderedDict()
         self._numbers = itertools.count(1)
 
+    def clear(self) -> None:
+        """Forget every plan: the backends that made them may have changed."""
+        self._plans.clear()
+
     def find(self, request: Submission, payload: memoryview) -> JobPlan | None:
         """Return the plan of a submission if every pub of it is known."""
         if isinstance(request.pubs, Reference):

@@ -108,7 +108,20 @@ class Workload:
             QuantainerError: As ``plan``.
         """
         planned = self.plan(request, payload)
-        return Run(self._backends[request.backend], _options(request), planned)
+        return Run(self._backend(request), _options(request), planned)
+
+    def _backend(self, request: Submission) -> Backend:
+        """Return the backend of a submission, unless it has gone since that was accepted.
+
+        Raises:
+            QuantainerError: ``unknown_backend``.
+        """
+        backend = self._backends.get(request.backend)
+        if backend is None:
+            raise QuantainerError(
+                "unknown_backend", f"There is no backend {request.backend!r} here any more."
+            )
+        return backend
 
     def plan_pub(
         self, request: Submission, sent: PubRequest, index: int, payload: memoryview
@@ -174,7 +187,7 @@ class Workload:
         key = request.backend, pub.digest, pub.shots, rows, len(pub.pairs), pub.precision, options
         known = self._plans.get(key)
         if known is None:
-            known = self._backends[request.backend].plan(pub, options, self._limits)
+            known = self._backend(request).plan(pub, options, self._limits)
             self._plans.put(key, known, 1)
         return known
 
