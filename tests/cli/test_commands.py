@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
+import pty
+import signal
 import subprocess
 import sys
 from collections.abc import Callable
@@ -11,7 +14,7 @@ from pathlib import Path
 
 import pytest
 
-from engine.broker import Broker
+from engine.broker import QUANTAINER, Broker
 from programs import BELL, FLIPPED, ghz
 from quantainer.cli.host import duration
 
@@ -232,6 +235,48 @@ def test_up_says_why_it_did_not_start(broker: Broker, tmp_path: Path) -> None:
     nobody = broker("up", *fresh, *group, check=False)
     assert nobody.returncode == 1
     assert "no-such-group" in nobody.stderr
+
+
+@pytest.mark.parametrize("ending", ["| true", "| head -c 1", ">&-", "<&-", "<&- >&- 2>&-"])
+@pytest.mark.parametrize(
+    "words",
+    [
+        *("status", "jobs list --all", "devices", "cdi generate -o -", "top --once"),
+        *("submit FILE", "inspect FILE", "compile FILE --backend fake_lima"),
+    ],
+)
+def test_a_reader_that_has_gone_is_no_error(
+    broker: Broker, flipped: Path, words: str, ending: str
+) -> None:
+    command = f"{QUANTAINER} {words.replace('FILE', str(flipped))} {ending}"
+    done = subprocess.run(
+        ["bash", "-c", f"{command}; exit ${{PIPESTATUS[0]}}"],
+        env=broker.environment,
+        capture_output=True,
+        text=True,
+        timeout=120,
+        check=False,
+    )
+    assert done.returncode == 0, done.stderr
+    assert "quantainer:" not in done.stderr
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_top_gives_the_screen_back(broker: Broker, number: signal.Signals) -> None:
+    child, screen = pty.fork()
+    if child == 0:
+        os.execve(QUANTAINER, [QUANTAINER, "top"], {**broker.environment, "TERM": "xterm"})
+    seen = b""
+    with open(screen, "rb", buffering=0) as shown:  # noqa: PTH123 - by its number
+        while b"free" not in seen:
+            seen += shown.read(4096)
+        os.kill(child, number)
+        with contextlib.suppress(OSError):  # of a terminal that nobody has open any more
+            while more := shown.read(4096):
+                seen += more
+    _, status = os.waitpid(child, 0)
+    assert os.waitstatus_to_exitcode(status) == 128 + number
+    assert seen.endswith(b"\x1b[?25h\x1b[?1049l")
 
 
 def test_relative_folders_are_those_of_whoever_types(broker: Broker, tmp_path: Path) -> None:

@@ -73,21 +73,21 @@ def generate(
     chosen: cdi.Format | None = None
     if form is not None:
         chosen = "json" if form is Form.json else "yaml"
+    target = output or Path(settings.cdi_dir) / f"quantainer.{chosen or 'yaml'}"
     try:
         places = cdi.Places.install(Path(settings.runtime_dir))
         spec = cdi.specification(backends, places, settings.nodes)
-        if output == Path("-"):
-            typer.echo(cdi.dump(spec, chosen or "yaml"), nl=False)
-            return
-        suffix = chosen or "yaml"
-        target = output or Path(settings.cdi_dir) / f"quantainer.{suffix}"
-        cdi.write(spec, target, chosen)
+        if output != Path("-"):
+            cdi.write(spec, target, chosen)
     except OSError as error:
         raise QuantainerError(
             "invalid_option",
-            f"{error.filename} cannot be written: {error.strerror}.",
+            f"{error.filename or target} cannot be written: {error.strerror}.",
             hint="Run as root, or name another file with --output.",
         ) from None
+    if output == Path("-"):
+        typer.echo(cdi.dump(spec, chosen or "yaml"), nl=False)
+        return
     names = [cdi.qualified(name) for name in cdi.device_names(backends)]
     if as_json:
         print_json({"path": str(target), "devices": names})

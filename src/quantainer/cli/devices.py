@@ -37,8 +37,9 @@ def devices(
     if as_json:
         print_json({"devices": backends})
         return
-    from rich.console import Console
     from rich.table import Table
+
+    from quantainer.cli.console import Console
 
     table = Table(box=None, header_style="bold")
     for heading in ("device", "kind", "qubits", "Clifford", "status", ""):

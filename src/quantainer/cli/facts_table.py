@@ -4,8 +4,9 @@ from __future__ import annotations
 
 from typing import Any
 
-from rich.console import Console
 from rich.table import Table
+
+from quantainer.cli.console import Console
 
 __all__ = ["print_facts"]
 

@@ -2,9 +2,9 @@
 
 from __future__ import annotations
 
-from rich.console import Console
 from rich.text import Text
 
+from quantainer.cli.console import Console
 from quantainer_client.histogram import histogram, legend
 from quantainer_client.result import Result
 

@@ -190,7 +190,7 @@ def _draw(circuit: Circuit, path: Path, kind: str) -> None:
 def _print_drawing(circuit: Circuit, facts: Facts) -> None:
     if facts.size > _DRAWN_OPERATIONS or facts.qubits > _DRAWN_QUBITS:
         return
-    from rich.console import Console
+    from quantainer.cli.console import Console
 
     console = Console()
     drawing = circuit.program.draw("text", fold=console.width, idle_wires=False)

@@ -44,7 +44,7 @@ def list_jobs(
     if as_json:
         print_json({"jobs": jobs})
         return
-    from rich.console import Console
+    from quantainer.cli.console import Console
 
     Console().print(table(jobs))
 

@@ -115,6 +115,7 @@ def _root(
 
 def main() -> None:
     """Run the command line; exit 0 done, 1 refused or failed, 2 usage."""
+    _open_what_is_closed()
     _let_any_text_through()
     try:
         app()
@@ -132,6 +133,13 @@ def main() -> None:
             err=True,
         )
         sys.exit(1)
+
+
+def _open_what_is_closed() -> None:
+    """Open the standard streams that are closed (``>&-``): else a socket gets their numbers."""
+    for name, mode in (("stdin", "r"), ("stdout", "w"), ("stderr", "w")):
+        if getattr(sys, name) is None:
+            setattr(sys, name, open(os.devnull, mode, encoding="utf-8"))  # noqa: PTH123, SIM115
 
 
 def _let_any_text_through() -> None:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import signal
+import sys
 import time
 from typing import Annotated, Any
 
@@ -38,13 +40,16 @@ def top(
         status, latest = ask("status"), ask("jobs", limit=_LATEST)["jobs"]
         print_json({name: status[name] for name in _SHOWN} | {"latest": latest})
         return
-    from rich.console import Console
     from rich.live import Live
+
+    from quantainer.cli.console import Console
 
     console = Console()
     if once or not console.is_terminal:
         console.print(_view(ask("status"), ask("jobs", limit=_LATEST)["jobs"]))
         return
+    for number in (signal.SIGTERM, signal.SIGHUP):
+        signal.signal(number, lambda number, _: sys.exit(128 + number))  # the screen comes back
     with Live(console=console, screen=True, auto_refresh=False) as live:
         while True:
             live.update(_view(ask("status"), ask("jobs", limit=_LATEST)["jobs"]), refresh=True)
