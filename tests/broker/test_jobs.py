@@ -165,6 +165,10 @@ def _observed(coefficient: float, precision: float = 0.0) -> dict[str, Any]:
     return {"pubs": [pub]}
 
 
+def _shots(value: Any) -> dict[str, Any]:
+    return {"pubs": [{"offset": 0, "length": len(BELL), "shots": value}]}
+
+
 RAW: dict[str, tuple[dict[str, Any], str]] = {
     "shots 0": ({"shots": 0}, "invalid_shots"),
     "shots -1": ({"shots": -1}, "invalid_shots"),
@@ -189,6 +193,8 @@ RAW: dict[str, tuple[dict[str, Any], str]] = {
     "pubs from nowhere": ({"pubs": {"offset": 10**9, "length": 4}}, "bad_request"),
     "timeout 0": ({"timeout": 0}, "bad_request"),
     "priority": ({"priority": 10**6}, "bad_request"),
+    "shots of a circuit: list": (_shots([]), "invalid_shots"),
+    "shots of a circuit: object": (_shots({}), "invalid_shots"),
     "precision 1e-200": (_observed(1.0, precision=1e-200), "invalid_option"),
     "precision 1e-160": (_observed(1.0, precision=1e-160), "invalid_option"),
     "precision 1e-9": (_observed(1.0, precision=1e-9), "invalid_shots"),
@@ -196,21 +202,35 @@ RAW: dict[str, tuple[dict[str, Any], str]] = {
 }
 
 
-@pytest.mark.parametrize("name", RAW)
-def test_bad_request_names_the_field(broker: Broker, connection: Connection, name: str) -> None:
-    fields, code = RAW[name]
+def _submit_raw(broker: Broker, fields: dict[str, Any]) -> None:
+    """Submit a Bell pair in a message with fields as they are given."""
     payload = Payload()
     pubs = [{"offset": payload.append(BELL.encode()), "length": len(BELL)}]
     fd = payload.seal()
     channel = Channel(str(broker.socket), 30)
     try:
-        with pytest.raises(QuantainerError) as caught:
-            channel.round_trip("submit", {"pubs": pubs, "shots": 5, **fields}, fd, 30)
+        channel.round_trip("submit", {"pubs": pubs, "shots": 5, **fields}, fd, 30)
     finally:
         os.close(fd)
         channel.close()
+
+
+@pytest.mark.parametrize("name", RAW)
+def test_bad_request_names_the_field(broker: Broker, connection: Connection, name: str) -> None:
+    fields, code = RAW[name]
+    with pytest.raises(QuantainerError) as caught:
+        _submit_raw(broker, fields)
     assert caught.value.code == code
     alive(connection)
+
+
+def test_what_equals_a_number_of_shots_is_none(connection: Connection, broker: Broker) -> None:
+    """Also where a job of one shot was planned before, and its plan would be found."""
+    connection.run(BELL, shots=1)
+    for value in (True, 1.0):
+        with pytest.raises(QuantainerError) as caught:
+            _submit_raw(broker, _shots(value))
+        assert caught.value.code == "invalid_shots"
 
 
 def test_greatest_seed_and_smallest_shots(connection: Connection) -> None:

@@ -107,12 +107,13 @@ class PlanCache:
 def _key(request: Submission, pub: PubRequest, payload: memoryview) -> Hashable:
     source = part(payload, pub.offset, pub.length, "pubs")
     parameters = pub.parameters
+    shots = request.shots if pub.shots is None else pub.shots
     names, rows = (None, 1) if parameters is None else (parameters.names, parameters.rows)
     return (
         blake2b(source, digest_size=16).digest(),
         pub.format,
         request.backend,
-        request.shots if pub.shots is None else pub.shots,
+        shots if type(shots) is int else json.dumps(shots),  # True and 1.0 equal 1, and are refused
         request.options,
         rows,
         _listed(names, payload),
