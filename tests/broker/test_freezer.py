@@ -3,6 +3,7 @@
 import asyncio
 import os
 import random
+import resource
 import shutil
 import subprocess
 import time
@@ -183,6 +184,34 @@ def test_the_end_of_the_last_process_is_told_though_the_group_stays(layout, grou
         process.wait()
         assert await watch.next() is CgroupState.GONE
         assert group.exists()
+        freezer.close()
+
+    run(story())
+
+
+def test_a_container_lives_on_when_no_descriptor_is_to_be_had(layout, groups):
+    """It cannot be looked into then, which does not mean that nobody is there."""
+
+    async def story():
+        freezer = Freezer(poll_seconds=0.1)
+        path, group, process = groups()
+        watch = Watch(freezer, path)
+        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+        next_one = os.dup(0)
+        os.close(next_one)
+        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+        try:
+            await asyncio.sleep(0.3)
+        finally:
+            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+        assert watch.news.empty()
+        layout.freeze(group)
+        assert await watch.next() is CgroupState.FROZEN
+        layout.thaw(group)
+        assert await watch.next() is CgroupState.RUNNING
+        process.kill()
+        process.wait()
+        assert await watch.next() is CgroupState.GONE
         freezer.close()
 
     run(story())

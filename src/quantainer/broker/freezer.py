@@ -16,6 +16,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
+import errno
 import logging
 import os
 from collections.abc import Callable
@@ -29,6 +30,8 @@ __all__ = ["CgroupState", "Freezer"]
 
 log = logging.getLogger("quantainer.broker")
 
+_NOT_NOW = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
+"""What a group's removal is not."""
 _V1_TREES = ("devices", "pids", "memory", "cpu", "systemd", "freezer")
 
 
@@ -147,7 +150,11 @@ class Freezer:
             populated = b"populated 1" in text
             frozen = b"frozen 1" in text
         else:
-            populated = self._has_processes(group)
+            try:
+                populated = self._has_processes(group)
+            except OSError as error:
+                log.warning("%s cannot be looked into: %s", group.path, error)
+                return CgroupState.UNSEEN
             frozen = text.startswith((b"FROZEN", b"FREEZING"))
         if group.populated and not populated:
             return CgroupState.GONE
@@ -156,7 +163,11 @@ class Freezer:
 
     @staticmethod
     def _has_processes(group: _Group) -> bool:
-        """Tell whether processes live in a v1 group or below it, as ``populated`` does of v2."""
+        """Tell whether processes live in a v1 group or below it, as ``populated`` does of v2.
+
+        Raises:
+            OSError: If that cannot be told now; then the container is not to be taken for gone.
+        """
         if _holds_process(group.directory):
             return True
         below = (Path(folder) for folder, _, _ in os.walk(group.directory))
@@ -234,7 +245,7 @@ class Freezer:
         if self._groups.get(group.path) is not group:
             return
         state = self._read(group)
-        if state is group.state:
+        if state in (group.state, CgroupState.UNSEEN):
             return
         group.state = state
         if state is CgroupState.GONE:
@@ -250,8 +261,11 @@ def _opened(path: Path) -> int | None:
 
 
 def _holds_process(directory: Path) -> bool:
-    fd = _opened(directory / "cgroup.procs")
-    if fd is None:
+    try:
+        fd = os.open(directory / "cgroup.procs", os.O_RDONLY | os.O_CLOEXEC)
+    except OSError as error:
+        if error.errno in _NOT_NOW:
+            raise
         return False
     try:
         return bool(os.read(fd, 16))
