@@ -145,7 +145,13 @@ def test_folder_with_a_root_file_system(broker: Broker, tmp_path: Path) -> None:
         (("-v", "named:/x", "host"), "named volumes"),
         (("-v", "/nonexistent:/x", "host"), "does not exist"),
         (("--user", "alice", "host"), "numeric"),
+        (("--user", "²", "host"), "numeric"),
         (("--memory", "lots", "host"), "lots"),
+        (("--memory", "99999999999g", "host"), "between"),
+        (("--cpus", "nan", "host"), "between"),
+        (("--cpus", "inf", "host"), "between"),
+        (("--cpus", "-1", "host"), "between"),
+        (("--pids-limit", "99999999999", "host"), "between"),
     ],
 )
 def test_what_it_cannot_do_is_refused_by_name(
@@ -219,6 +225,8 @@ def test_limits_hold(broker: Broker) -> None:
     done = run(broker, "-m", "100m", *DEVICE, "host", "python", "-c", code, check=False)
     assert done.returncode == 137 or "MemoryError" in done.stderr
     assert run(broker, "-m", "900m", *DEVICE, "host", "python", "-c", code).stdout
+    run(broker, "-m", "1.5g", "--pids-limit", "-1", "--cpus", "0.5", *DEVICE, "host", "true")
+    run(broker, "-m", "0", "--pids-limit", "0", "--cpus", "0", *DEVICE, "host", "true")
 
 
 @pytest.mark.report(21)

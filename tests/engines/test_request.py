@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 
 import pytest
@@ -120,6 +121,24 @@ def test_given_pythonpath_is_handed_over(words: list[str], path: str | None) -> 
     handed = parse([*words, "--device", "/dev/qsim", "image"]).words()
     assert (f"QUANTAINER_PYTHONPATH={path}" in handed) is (path is not None)
     assert not any("QUANTAINER" in word for word in parse([*words, "image"]).words())
+
+
+def test_pythonpath_of_whoever_runs_it_is_handed_over(monkeypatch: pytest.MonkeyPatch) -> None:
+    words = ["-e", "PYTHONPATH=/first", "-e", "PYTHONPATH", "image"]
+    monkeypatch.setenv("PYTHONPATH", "/own")
+    assert parse(words).pythonpath() == "/own"
+    monkeypatch.delenv("PYTHONPATH")
+    assert parse(words).pythonpath() == "/first"
+
+
+def test_an_environment_file_that_is_a_pipe_is_left_to_the_engine() -> None:
+    reader, writer = os.pipe()
+    os.write(writer, b"PYTHONPATH=/piped\n")
+    os.close(writer)
+    words = ["--env-file", f"/dev/fd/{reader}", "--device", "quantainer.dev/qpu=qsim", "image"]
+    parse(words).words()
+    assert os.read(reader, 100) == b"PYTHONPATH=/piped\n"
+    os.close(reader)
 
 
 def test_environment_file_counts_before_the_command_line(tmp_path: Path) -> None:

@@ -6,6 +6,7 @@ written. So options of engines that do not exist yet work, as long as they take 
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass, field, replace
 from pathlib import Path
@@ -92,18 +93,19 @@ class Request:
 
     def pythonpath(self) -> str | None:
         """Return the ``PYTHONPATH`` that the user gave, which the device's own will replace."""
-        for entry in reversed(self.environment()):
+        # What a pipe (``--env-file <(…)``) holds can be read once: by the engine.
+        files = [file for file in self.values("env-file") if not Path(file).is_fifo()]
+        for entry in reversed(_variables(files) + self.values("env")):
             name, equals, value = entry.partition("=")
-            if name == "PYTHONPATH" and equals:
+            if name == "PYTHONPATH" and not equals:
+                value = os.environ.get(name, "")  # that of whoever runs this
+            if name == "PYTHONPATH" and (equals or value):
                 return ":".join(part for part in value.split(":") if part != guest.FOLDER)
         return None
 
     def environment(self) -> list[str]:
         """Return the ``NAME=value`` words of ``--env-file`` and ``--env``, later ones counting."""
-        found: list[str] = []
-        for file in self.values("env-file"):
-            found += _lines(Path(file))
-        return found + self.values("env")
+        return _variables(self.values("env-file")) + self.values("env")
 
 
 def parse(words: Iterable[str], known: Iterable[str] = ()) -> Request:
@@ -214,6 +216,10 @@ def _device(value: str, known: frozenset[str]) -> str | None:
     if folder == "/dev/quantum" or (folder == "/dev" and name in known):
         return name
     return None
+
+
+def _variables(files: Iterable[str]) -> list[str]:
+    return [line for file in files for line in _lines(Path(file))]
 
 
 def _lines(file: Path) -> list[str]:

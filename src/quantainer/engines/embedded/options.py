@@ -28,6 +28,9 @@ _TAKEN = frozenset(
 )
 
 
+_BYTES_MAX, _CPUS_MAX, _PIDS_MAX = 1 << 62, 8192, 4 << 20
+
+
 @dataclass(frozen=True, slots=True)
 class Limits:
     """Resources of the control group; ``None``: no limit."""
@@ -177,30 +180,37 @@ def _absolute(target: str, what: str) -> str:
 def _user(text: str | None) -> tuple[int, int]:
     """Return the ids; without ``--user`` root inside, as in any container."""
     user, _, group = (text or "0:0").partition(":")
-    if not user.isdigit() or not (group or user).isdigit():
+    if not user.isdecimal() or not (group or user).isdecimal():
         raise QuantainerError(
             "bad_request", f"--user {text}: the embedded engine takes numeric ids only."
         )
     return int(user), int(group or (user if text else 0))
 
 
-def _bytes(text: str) -> int:
-    """Read Docker's sizes: 512m, 2g, 1024."""
-    match = re.fullmatch(r"(\d+)([bkmg]?)b?", text.lower())
-    if match is None:
-        raise ValueError(f"{text!r} is not a size such as 512m or 4g")
-    return int(match[1]) << 10 * "bkmg".index(match[2] or "b")
-
-
 def _limits(request: Request) -> Limits:
+    """Read the limits; as with Docker, 0 is none, and -1 processes are none, too."""
     memory, cpus, pids = (_last(request, name) for name in ("memory", "cpus", "pids-limit"))
     try:
         return Limits(
-            memory_bytes=None if memory is None else _bytes(memory),
-            cpus=None if cpus is None else float(cpus),
-            pids=None if pids is None else int(pids),
+            memory_bytes=int(_within(_BYTES_MAX, _bytes(memory or "0"))) or None,
+            cpus=_within(_CPUS_MAX, float(cpus or "0")) or None,
+            pids=int(_within(_PIDS_MAX, max(0, int(pids or "0")))) or None,
         )
     except ValueError as error:
         raise QuantainerError(
             "bad_request", f"--memory, --cpus or --pids-limit: {error}."
         ) from None
+
+
+def _bytes(text: str) -> int:
+    """Read Docker's sizes: 512m, 1.5g, 1024."""
+    match = re.fullmatch(r"(\d{1,18}(?:\.\d+)?)([bkmg]?)b?", text.lower())
+    if match is None:
+        raise ValueError(f"{text!r} is not a size such as 512m or 4g")
+    return int(float(match[1]) * 1024 ** "bkmg".index(match[2] or "b"))
+
+
+def _within(most: float, value: float) -> float:
+    if not 0 <= value <= most:
+        raise ValueError(f"{value:g} does not lie between 0 and {most:g}")
+    return value
