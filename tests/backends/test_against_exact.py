@@ -155,3 +155,17 @@ def test_turns_cost_no_digits_of_an_angle(qsim: Qsim, limits: Limits, catalogue:
                 continue
             result = run(qsim, circuit, limits, shots=5000, options=options)
             check(memories(result, 1), expected)
+
+
+@pytest.mark.parametrize("options", [Options(engine="stim"), Options(method="stabilizer")])
+@pytest.mark.parametrize("angle", [3.1, -3.0866, 0.01, 1.5, 1e-4])
+@pytest.mark.parametrize("gate", ["p", "rx", "cp", "rzz"])
+def test_what_is_only_near_a_clifford_gate_is_none(
+    gate: str, angle: float, options: Options, qsim: Qsim, limits: Limits
+) -> None:
+    circuit = QuantumCircuit(2, 2)
+    circuit.h([0, 1])
+    getattr(circuit, gate)(angle, *range(1 if gate in ("p", "rx") else 2))
+    circuit.measure([0, 1], [0, 1])
+    with pytest.raises(QuantainerError, match="Clifford"):
+        qsim.plan(pub_of(circuit, shots=20), options, limits)

@@ -298,6 +298,10 @@ def _peek(program: Program, terms: Sequence[Term]) -> NDArray[np.float64]:
     return values
 
 
+_NEAR = 1e-6
+"""Stim's matrices are in single precision."""
+
+
 @lru_cache(maxsize=4096)
 def _clifford_lines(name: str, params: tuple[float, ...]) -> tuple[str, ...] | None:
     return _lines_of(matrix_of(Gate(name, (), params)))
@@ -308,6 +312,11 @@ def _lines_of(matrix: NDArray[np.complex128]) -> tuple[str, ...] | None:
     try:
         tableau = stim.Tableau.from_unitary_matrix(matrix, endian="little")
     except ValueError:
+        return None
+    # Stim takes what is near a Clifford gate for one: a rotation by 3.0 for one by π.
+    found = tableau.to_unitary_matrix(endian="little")
+    phase = np.vdot(found, matrix) / len(matrix)
+    if np.abs(matrix - phase * found).max() > _NEAR:
         return None
     return tuple(str(tableau.to_circuit()).splitlines())
 
