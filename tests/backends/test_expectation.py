@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 import pytest
 from exact import pub_of
@@ -9,7 +11,8 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import Parameter
 from qiskit.quantum_info import SparsePauliOp, Statevector
 
-from quantainer.backends.backend import Limits, Options, PubResult
+from quantainer.backends.backend import Limits, Options, Pub, PubResult
+from quantainer.backends.emulators import provide
 from quantainer.backends.qsim import Qsim
 from quantainer_client.errors import QuantainerError
 
@@ -153,3 +156,77 @@ def test_no_group_has_more_bases_than_it_needs(qsim: Qsim, limits: Limits) -> No
     for group in groups:
         for term in group.terms:
             assert all(group.axes[qubit] == axis for qubit, axis in term)
+
+
+# --- Measurements on the way ----------------------------------------------------------------------
+
+
+@pytest.fixture(scope="module")
+def devices(limits: Limits) -> dict[str, Any]:
+    return {backend.name: backend for backend in provide(limits)}
+
+
+def fed_forward() -> QuantumCircuit:
+    """Qubit 1 follows qubit 0, which is used no more; qubit 2 is |+⟩; all are measured at last."""
+    circuit = QuantumCircuit(3, 4)
+    circuit.h([0, 2])
+    circuit.measure(0, 3)
+    with circuit.if_test((circuit.clbits[3], 1)):
+        circuit.x(1)
+    circuit.barrier()
+    circuit.measure([1, 2], [1, 2])
+    return circuit
+
+
+FED_FORWARD = (SparsePauliOp("IZZ"), SparsePauliOp("XII"), SparsePauliOp("IZI"))
+
+
+def asked(circuit: QuantumCircuit, precision: float, observables=FED_FORWARD) -> Pub:
+    pairs = tuple((0, index) for index in range(len(observables)))
+    shots = int(np.ceil(1 / precision**2)) if precision else None
+    return pub_of(circuit, observables=observables, pairs=pairs, precision=precision, shots=shots)
+
+
+@pytest.mark.parametrize("name", ["qsim", "fake_torino"])
+def test_only_measurements_that_nothing_follows_are_left_out(
+    name: str, qsim: Qsim, devices: dict[str, Any], limits: Limits
+) -> None:
+    """One whose bit decides something stays, though its qubit is used no more."""
+    backend = qsim if name == "qsim" else devices[name]
+    pub = asked(fed_forward(), 0.02)
+    result = backend.run(pub, backend.plan(pub, Options(), limits), Options(), 3, 2)
+    assert result.evs is not None
+    noise = 0.0 if name == "qsim" else 0.6
+    assert result.evs == pytest.approx([1.0, 1.0, 0.0], abs=0.1 + noise)
+    assert abs(result.evs[2]) < 0.2
+
+
+@pytest.mark.parametrize("name", ["qsim", "fake_torino"])
+@pytest.mark.parametrize("method", [None, "density_matrix"])
+@pytest.mark.parametrize("feeds", [True, False])
+def test_there_are_no_exact_values_where_outcomes_part_the_runs(
+    name: str, method: str | None, feeds: bool, qsim: Qsim, devices: dict[str, Any], limits: Limits
+) -> None:
+    backend = qsim if name == "qsim" else devices[name]
+    circuit = fed_forward()
+    if not feeds:
+        circuit = QuantumCircuit(3, 1)
+        circuit.h(0)
+        circuit.measure(0, 0)
+        circuit.cx(0, 1)
+    with pytest.raises(QuantainerError, match="on the way") as refused:
+        backend.plan(asked(circuit, 0.0), Options(method=method), limits)
+    assert refused.value.code == "unsupported_circuit"
+    assert "precision above 0" in (refused.value.hint or "")
+
+
+def test_a_reset_on_the_way_has_exact_values(qsim: Qsim, limits: Limits) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.ry(0.4, 0)
+    circuit.cx(0, 1)
+    circuit.reset(0)
+    circuit.ry(0.3, 0)
+    pub = asked(circuit, 0.0, (SparsePauliOp("IZ"), SparsePauliOp("ZX"), SparsePauliOp("XX")))
+    result = qsim.run(pub, qsim.plan(pub, Options(), limits), Options(), 3, 2)
+    expected = [np.cos(0.3), np.cos(0.4) * np.sin(0.3), 0.0]
+    assert result.evs == pytest.approx(expected, abs=1e-9)

@@ -37,6 +37,7 @@ class Need:
         analytic: Exact expectation values are asked, not shots.
         shots: Shots kept at a time, all rows together.
         branches: Measurements and resets on the way.
+        collapses: There are measurements on the way, or what depends on them.
     """
 
     qubits: int
@@ -50,6 +51,7 @@ class Need:
     shots: int
     clbits: int
     branches: int = 0
+    collapses: bool = False
 
     @property
     def footprint(self) -> Footprint:
@@ -131,7 +133,7 @@ def choose(need: Need, options: Options, limits: Limits, offer: Offer) -> Plan:
     runnable = [way for way in too_large if offer.refusal(way.engine, way.method) is None]
     if runnable:
         raise _too_large(need, runnable, limits)
-    raise _impossible(options, reasons)
+    raise _impossible(need, options, reasons)
 
 
 def _check(options: Options, engines: Mapping[str, Simulator]) -> None:
@@ -198,8 +200,10 @@ def _unfit(need: Need, method: Method, options: Options) -> str | None:
     """Return why a method does not suit; some reasons do not hold if something was asked for."""
     asked = options.method is not None or options.engine is not None
     on_the_way = "the circuit measures, resets or decides on the way"
+    resets_analytic = need.analytic and not need.terminal  # a reset mixes states
     reasons: dict[Method, tuple[tuple[bool, str], ...]] = {
         "stabilizer": (
+            (need.analytic and not need.terminal, on_the_way),
             (not need.clifford and not asked, "the circuit has gates outside the Clifford group"),
         ),
         "near_clifford": (
@@ -212,13 +216,16 @@ def _unfit(need: Need, method: Method, options: Options) -> str | None:
         ),
         "statevector": ((not need.terminal, f"{on_the_way}: see trajectories"),),
         "mps": ((not need.terminal, f"{on_the_way}: see trajectories"),),
-        "density_matrix": ((options.method is None, "nothing is noisy"),),
+        "density_matrix": (
+            (need.analytic and need.collapses, "the circuit measures on the way"),
+            (options.method is None and not resets_analytic, "nothing is noisy"),
+        ),
         "trajectories": ((need.terminal and not asked, "all measurements are at the end"),),
     }
     return next((reason for holds, reason in reasons[method] if holds), None)
 
 
-def _impossible(options: Options, reasons: dict[str, str]) -> QuantainerError:
+def _impossible(need: Need, options: Options, reasons: dict[str, str]) -> QuantainerError:
     asked = [
         f"{key}={value}"
         for key, value in (
@@ -230,10 +237,14 @@ def _impossible(options: Options, reasons: dict[str, str]) -> QuantainerError:
     ]
     what = f"with {', '.join(asked)}" if asked else "on any engine that is offered"
     listed = "; ".join(f"{who}: {why}" for who, why in reasons.items())
+    hint = "Leave method, engine and precision open." if asked else None
+    if need.analytic and need.collapses:
+        hint = "Exact values are of circuits that measure at the end only. Ask for a precision "
+        hint += "above 0: then shots are drawn."
     return QuantainerError(
         "unsupported_circuit",
         f"The circuit cannot run {what} ({listed or 'the engine does not offer this'}).",
-        hint="Leave method, engine and precision open." if asked else None,
+        hint=hint,
     )
 
 

@@ -13,6 +13,7 @@ from quantainer.backends.backend import Limits, Options, Plan, Pub
 from quantainer.backends.expectation import Group, observables_of, sampled, weighed
 from quantainer.backends.memory import Footprint, peak_bytes
 from quantainer.backends.simulators.aer import run_circuit
+from quantainer.backends.simulators.ending import without_ending
 from quantainer.backends.simulators.shots import from_counts
 from quantainer.backends.simulators.simulator import Method, Precision
 from quantainer.backends.snapshot import Snapshot
@@ -25,7 +26,7 @@ if TYPE_CHECKING:
     from qiskit import QuantumCircuit
     from qiskit_aer.noise import NoiseModel
 
-__all__ = ["METHODS", "Compiled", "Emulation", "bare", "choose_noise_method"]
+__all__ = ["METHODS", "Compiled", "Emulation", "choose_noise_method"]
 
 METHODS: tuple[Method, ...] = ("density_matrix", "trajectories", "mps")
 _AER: dict[Method, str] = {
@@ -56,6 +57,13 @@ def choose_noise_method(pub: Pub, options: Options, limits: Limits, compiled: Co
     """Return the cheapest method that is exact and fits."""
     width = len(compiled.physical)
     analytic = bool(pub.observables) and pub.precision == 0
+    if analytic and _collapses(compiled.circuit):
+        raise QuantainerError(
+            "unsupported_circuit",
+            "There are no exact expectation values of a circuit that measures on the way: each of "
+            "its runs ends in another state.",
+            hint="Ask for a precision above 0: then shots are drawn.",
+        )
     rows = 1 if pub.parameters is None else len(pub.parameters)
     shots = (pub.shots or 1) * max(1, rows)
     precision: Precision = "single" if options.precision == "single" else "double"
@@ -86,6 +94,16 @@ def choose_noise_method(pub: Pub, options: Options, limits: Limits, compiled: Co
         memory_bytes=memory,
         seconds=seconds,
         reason=f"The device's noise on {width} qubits, {_HOW[method]}.",
+    )
+
+
+def _collapses(circuit: QuantumCircuit) -> bool:
+    from qiskit.circuit import ControlFlowOp
+
+    return any(
+        instruction.name == "measure" or isinstance(instruction.operation, ControlFlowOp)
+        for instruction in circuit.data
+        if not instruction.is_standard_gate()
     )
 
 
@@ -193,7 +211,7 @@ class Emulation:
         """Compile the circuit with a group's basis measured at its end."""
         from qiskit import ClassicalRegister
 
-        circuit = bare(self._pub.circuit.program)
+        circuit = without_ending(self._pub.circuit.program)
         for name, qubit in group.rotations():
             getattr(circuit, name)(qubit)
         # A name of its own would make it another circuit each time to the compile cache.
@@ -212,7 +230,7 @@ class Emulation:
             first = circuit.num_clbits - len(group.axes)
             source = _final_qubits(circuit)
             qubits = [source[first + column] for column in range(len(group.axes))]
-            final = circuit.remove_final_measurements(inplace=False)
+            final = without_ending(circuit)
             final.save_probabilities(qubits, label="weights")
             data, _ = self._run(final, compiled.physical, 1, 0)
             weights = np.asarray(data["weights"], dtype=np.float64)
@@ -247,11 +265,6 @@ class Emulation:
         if self._method == "mps":
             options["matrix_product_state_max_bond_dimension"] = 1 << _EXACT_BOND_LOG2
         return run_circuit(circuit, options, shots, seed, self._threads)
-
-
-def bare(circuit: QuantumCircuit) -> QuantumCircuit:
-    """Return a copy without the measurements at the end; classical bits that others use stay."""
-    return circuit.remove_final_measurements(inplace=False)
 
 
 def _final_qubits(circuit: QuantumCircuit) -> dict[int, int]:

@@ -10,7 +10,8 @@ from typing import TYPE_CHECKING, Any, TypeVar
 import numpy as np
 
 from quantainer.backends.backend import Backend, Limits, Options, Plan, Pub, PubResult
-from quantainer.backends.emulation import METHODS, Compiled, Emulation, bare, choose_noise_method
+from quantainer.backends.emulation import METHODS, Compiled, Emulation, choose_noise_method
+from quantainer.backends.simulators.ending import without_ending
 from quantainer.backends.simulators.idle import without_idle
 from quantainer.backends.snapshot import Snapshot, read_snapshot, snapshot_folders
 from quantainer.circuits import measure
@@ -121,7 +122,7 @@ class Emulator:
     def _source(self, pub: Pub) -> Circuit:
         if not pub.observables:
             return pub.circuit
-        return Circuit(bare(pub.circuit.program), pub.circuit.format, pub.circuit.name)
+        return Circuit(without_ending(pub.circuit.program), pub.circuit.format, pub.circuit.name)
 
 
 class _Compiler:

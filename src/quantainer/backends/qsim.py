@@ -353,6 +353,7 @@ def need_of(pub: Pub, program: Program) -> Need:
         shots=(pub.shots or 0) * rows,
         clbits=program.clbits,
         branches=sizes.branches,
+        collapses=not program.terminal and (not flat or sizes.collapses),
     )
 
 
@@ -363,6 +364,7 @@ class _Sizes:
     operations: int = 0
     two_qubit: int = 0
     branches: int = 0
+    collapses: bool = False
 
     @classmethod
     def of(cls, body: Iterable[Operation]) -> _Sizes:
@@ -378,6 +380,7 @@ class _Sizes:
                     self.two_qubit += len(operation.qubits) > 1
                 case Measure() | Reset():
                     self.branches += 1
+                    self.collapses |= isinstance(operation, Measure)
                 case Branch():
                     self._add(operation.then)
                     self._add(operation.otherwise)

@@ -19,6 +19,7 @@ from quantainer.backends.simulators.condition import (
     place_of,
     value_of,
 )
+from quantainer.backends.simulators.ending import without_ending
 from quantainer.backends.simulators.idle import SILENT, without_idle
 from quantainer.backends.simulators.program import (
     Assign,
@@ -87,6 +88,7 @@ def unmeasured(
     Raises:
         QuantainerError: ``unsupported_circuit`` as for :func:`lower`.
     """
+    circuit = without_ending(circuit)
     walk = _Walk()
     try:
         operations = tuple(walk.circuit(circuit))
