@@ -239,3 +239,31 @@ def test_a_triangle_on_a_line_needs_a_swap() -> None:
     circuit = read(Flat(3).cx(0, 1).cx(1, 2).cx(0, 2).encode())
     compiled = compile_for(circuit, measure(circuit), device(3, ((0, 1), (1, 2))), 0)
     assert compiled.swaps == 1
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("gates", [("rz", "sx", "x", "cx"), ("rz", "sx", "x", "cz")])
+@given(
+    pairs=st.lists(
+        st.tuples(st.integers(0, 3), st.integers(0, 3)).filter(lambda pair: pair[0] != pair[1]),
+        min_size=1,
+        max_size=8,
+    )
+)
+@settings(max_examples=15, deadline=None)
+def test_swaps_are_counted_at_every_level(
+    gates: tuple[str, ...], level: int, pairs: list[tuple[int, int]]
+) -> None:
+    """None are added exactly if every two qubits that meet lie beside one another."""
+    circuit = Flat(4)
+    for index, (first, second) in enumerate(pairs):  # gates that nothing joins or leaves out
+        circuit.rx(0.3 + index, first).cx(first, second).ry(0.2 + index, second)
+    target = device(4, LINE4, basis_gates=gates)
+    compiled = _compile(circuit, target, level)
+    places = [compiled.initial_layout[qubit] for pair in pairs for qubit in pair]
+    met = {frozenset(places[at : at + 2]) for at in range(0, len(places), 2)}
+    beside = met <= {frozenset(pair) for pair in LINE4}
+    assert (compiled.swaps == 0) is beside
+    if level == 0:
+        wide = sum(len(step.qubits) == 2 for step in compiled.program.data)
+        assert wide == len(pairs) + 3 * compiled.swaps

@@ -208,11 +208,12 @@ class _Routing:
         self._before = int(program.count_ops().get("swap", 0))
 
     def __call__(self, **report: Any) -> None:
-        name = type(report["pass_"]).__name__
-        if name not in _ROUTING and name not in _BEFORE_ROUTING:
+        names = {kind.__name__ for kind in type(report["pass_"]).__mro__}
+        routes = not names.isdisjoint(_ROUTING)
+        if not routes and names.isdisjoint(_BEFORE_ROUTING):
             return
-        swaps = int(report["dag"].count_ops(recurse=False).get("swap", 0))
-        if name in _ROUTING:
+        swaps = int(report["dag"].count_ops().get("swap", 0))
+        if routes:
             self.added += max(0, swaps - self._before)
         self._before = swaps
 
