@@ -262,6 +262,52 @@ def test_terminal_is_the_containers_own(broker: Broker) -> None:
     assert "/dev/" in done.stdout or "not a tty" in done.stdout
 
 
+# --- A node as the README installs it ----------------------------------------------------------
+
+
+@pytest.fixture
+def installed_broker(bubblewrap: None) -> Iterator[Broker]:
+    """A broker of the Python of these tests, seen where the README and containers have theirs."""
+    if sys.base_prefix.startswith("/opt/") or os.geteuid() != 0:
+        pytest.skip("a mount namespace in which /opt is another folder cannot be made here")
+    place = "mkdir /opt/quantainer && mount --bind $0 /opt/quantainer"
+    hold = f"mount -t tmpfs none /opt && {place} && echo ready && exec sleep infinity"
+    holder = subprocess.Popen(
+        ["unshare", "--mount", "sh", "-c", hold, sys.prefix], stdout=subprocess.PIPE, text=True
+    )
+    running = brokers.make()
+    try:
+        assert holder.stdout is not None
+        if holder.stdout.readline().strip() != "ready":
+            pytest.skip("a mount namespace cannot be made here")
+        within = ("nsenter", f"--mount=/proc/{holder.pid}/ns/mnt")
+        running.program = (*within, "/opt/quantainer/bin/python", "-m", "quantainer")
+        running.start()
+        yield running
+    finally:
+        brokers.remove(running)
+        holder.kill()
+        holder.communicate()
+
+
+@pytest.mark.parametrize("image", ["host", "python:3.11-quantum-sim"])
+def test_python_installed_where_containers_have_the_client(
+    installed_broker: Broker, image: str
+) -> None:
+    code = (
+        "import sys, qiskit, quantainer_client\n"
+        "print(sys.prefix, qiskit.__file__, '/mine' in sys.path)\n"
+        "print(quantainer_client.__file__)\n" + GHZ
+    )
+    options = ("--rm", *DEVICE, "-e", "PYTHONPATH=/mine")
+    done = run(installed_broker, *options, image, "python3", "-c", code)
+    prefix, client, counts = done.stdout.splitlines()
+    assert prefix.startswith("/opt/quantainer /opt/quantainer/lib")
+    assert prefix.endswith(" True")
+    assert client.startswith("/run/quantainer/client/")
+    assert counts == "['000', '111']"
+
+
 # --- An ordinary user --------------------------------------------------------------------------
 
 

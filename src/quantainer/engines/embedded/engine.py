@@ -10,7 +10,7 @@ from pathlib import Path
 from typing import Any
 
 from quantainer.core.settings import Settings
-from quantainer.device import cdi, guest
+from quantainer.device import cdi
 from quantainer.engines.cli_engine import without_absent_terminal
 from quantainer.engines.embedded import sandbox, tree
 from quantainer.engines.embedded.control_group import ControlGroup
@@ -104,7 +104,7 @@ class Embedded:
         words += [empty, "/tmp", *image.mounts, empty, "/var/tmp"]
         words += ["--proc", "/proc", "--dev", "/dev", "--dir", "/run"]
         if request.devices:
-            words += self._device()
+            words += self._device(image.client)
         words += wishes.mounts
         words += ["--dir", wishes.workdir, "--chdir", wishes.workdir]
         words.append("--clearenv")
@@ -112,7 +112,7 @@ class Embedded:
             words += ["--setenv", key, value]
         return words
 
-    def _device(self) -> list[str]:
+    def _device(self, place: str) -> list[str]:
         if not (self._runtime / "dev").is_dir():
             raise QuantainerError(
                 "broker_unavailable",
@@ -122,7 +122,7 @@ class Embedded:
         client = cdi.Places.install(self._runtime).client
         return [
             *("--ro-bind", str(self._runtime / "dev"), cdi.DEVICE_FOLDER),
-            *("--ro-bind", str(client), guest.FOLDER),
+            *("--ro-bind", str(client), place),
         ]
 
     @staticmethod
@@ -133,7 +133,7 @@ class Embedded:
         variables |= wishes.environment
         if request.devices:
             own = variables.get("PYTHONPATH", "")
-            variables["PYTHONPATH"] = f"{guest.FOLDER}:{own}" if own else guest.FOLDER
+            variables["PYTHONPATH"] = f"{image.client}:{own}" if own else image.client
             variables["QUANTAINER_PYTHONPATH"] = own
         return variables
 

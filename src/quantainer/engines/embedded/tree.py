@@ -9,6 +9,7 @@ from collections.abc import Iterator
 from dataclasses import dataclass
 from pathlib import Path
 
+from quantainer.device import guest
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["Tree", "resolve"]
@@ -26,6 +27,9 @@ _MADE_ANEW = frozenset({"dev", "proc", "run", "sys", "tmp"})
 _OPENED = frozenset({"opt", "var"})
 """Folders in which mount points are needed, so that their entries are mounted one by one."""
 
+_CLIENT_ELSEWHERE = "/run/quantainer/client"
+"""Where the client goes if this host's Python lies where containers have it."""
+
 _PATH = "/usr/local/sbin:/usr/local/bin:/usr/sbin:/usr/bin:/sbin:/bin"
 
 
@@ -38,6 +42,7 @@ class Tree:
         path: ``PATH`` in it.
         command: What runs if the user names no command.
         accounts: It needs a user database made for it.
+        client: Where the client package is mounted.
         note: Said to the user where the tree is not what the name suggests.
     """
 
@@ -45,6 +50,7 @@ class Tree:
     path: str = _PATH
     command: tuple[str, ...] = ("/bin/sh",)
     accounts: bool = False
+    client: str = guest.FOLDER
     note: str | None = None
 
 
@@ -82,10 +88,12 @@ def _host(note: str | None) -> Tree:
     words = [word for name in _SYSTEM for word in _bind(Path("/", name))]
     for name in _ETC:
         words += ["--ro-bind-try", f"/etc/{name}", f"/etc/{name}"]
-    for prefix in _python_folders():
+    prefixes = _python_folders()
+    for prefix in prefixes:
         words += ["--ro-bind", prefix, prefix]
     path = f"{sys.prefix}/bin:{_PATH}"
-    return Tree(tuple(words), path, ("python3",), accounts=True, note=note)
+    client = _client_beside(prefixes)
+    return Tree(tuple(words), path, ("python3",), accounts=True, client=client, note=note)
 
 
 def _python_folders() -> list[str]:
@@ -96,6 +104,15 @@ def _python_folders() -> list[str]:
     return [
         folder for folder in outside if not any(folder.startswith(f"{other}/") for other in outside)
     ]
+
+
+def _client_beside(prefixes: list[str]) -> str:
+    """Return where the client may be mounted without hiding a Python, or lying within one."""
+    usual = Path(guest.FOLDER)
+    for prefix in map(Path, prefixes):
+        if prefix.is_relative_to(usual) or usual.is_relative_to(prefix):
+            return _CLIENT_ELSEWHERE
+    return guest.FOLDER
 
 
 def _folder(root: Path) -> Tree:
