@@ -82,8 +82,7 @@ class Chunks:
             return
         rows = self._database.rows(statements.CHUNK_FILES, {"which": job.id})
         if all(row["file"] != name for row in rows):  # an earlier attempt may have saved it
-            with self._database.errors():
-                self._blobs.delete([name])
+            self._blobs.delete([name])
 
     def of(self, job_id: str) -> list[Chunk]:
         """Return the durable chunks of a job, in order of their index."""

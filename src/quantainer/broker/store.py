@@ -130,7 +130,7 @@ class Store:
                 )
                 self.database.execute(statements.ADD_JOB, job_values(job))
         except QuantainerError:
-            with contextlib.suppress(QuantainerError, OSError):
+            with contextlib.suppress(QuantainerError):
                 self._delete_unnamed(digest)  # or each refusal would fill a full disk further
             raise
         self._known_payloads[digest] = None

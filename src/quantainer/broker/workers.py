@@ -1,8 +1,9 @@
 """Workers: the pool of processes: hands out work, replaces the dead, keeps to its bound.
 
-At most ``size`` processes execute at a time. One more may exist, so that reading a new circuit
-never waits for a long execution. Frozen ones (their container is paused) do not count; when they
-have gone on and done, those that are too many end.
+At most ``size`` processes execute at a time, and as many read. One more may exist, so that reading
+a new circuit never waits for a long execution, nor a job for those who have circuits read. Frozen
+ones (their container is paused) do not count; when they have gone on and done, those that are too
+many end.
 """
 
 from __future__ import annotations
@@ -107,7 +108,7 @@ class Pool:
         future: asyncio.Future[Answer] = asyncio.get_running_loop().create_future()
         question = Ask(message, fd, digest, future, seconds)
         self._asks.setdefault(who, deque()).append(question)
-        self._serve_asks()
+        self._serve_asks(self._size)
         answer = await future
         if answer.fields.get("ok") is True:
             return answer
@@ -115,10 +116,26 @@ class Pool:
             os.close(answer.fd)
         raise QuantainerError.from_dict(answer.fields.get("error") or {})
 
-    def _serve_asks(self) -> None:
+    @property
+    def _reading(self) -> int:
+        """Questions that workers are at."""
+        return sum(1 for worker in self._workers if worker.task and not worker.executing)
+
+    def _share(self) -> None:
+        """Hand out work: a question if none is being answered, then jobs, then other questions.
+
+        So neither waits for the other, however much there is of it.
+        """
+        if not self._reading:
+            self._serve_asks(1)
+        self._on_idle()
+        self._serve_asks(self._size)
+
+    def _serve_asks(self, most: int) -> None:
+        """Have questions answered, ``most`` at a time: one process is left for a job."""
         while self._asks:
             who, queue = next(iter(self._asks.items()))
-            worker = self._idle(queue[0].digest)
+            worker = self._idle(queue[0].digest) if self._reading < most else None
             if worker is None:
                 self._grow()
                 return
@@ -151,7 +168,7 @@ class Pool:
 
     def free(self, digest: str = "") -> WorkerProcess | None:
         """Return an idle worker for an execution, one that knows the payload if there is one."""
-        if self.executing >= self._size or self._asks:
+        if self.executing >= self._size or (self._asks and not self._reading):
             return None
         worker = self._idle(digest)
         if worker is None:
@@ -205,8 +222,7 @@ class Pool:
 
     def _idled(self, worker: WorkerProcess) -> None:
         self._failures = 0
-        self._serve_asks()
-        self._on_idle()
+        self._share()
         if worker.idle and self._is_one_too_many():
             worker.retire()
 
@@ -235,8 +251,7 @@ class Pool:
     def _idle_again(self) -> None:
         if not self._workers:
             self._grow()
-        self._serve_asks()
-        self._on_idle()
+        self._share()
 
     def _failed(self) -> None:
         """Try again later and later; meanwhile tell those who ask instead of letting them wait."""
