@@ -238,3 +238,24 @@ def test_a_folder_is_made_only_where_its_parent_is(broker: Broker, tmp_path: Pat
     assert folder.returncode == 1
     assert f"{tmp_path} is a folder" in folder.stderr
     assert f"--output {tmp_path}/quantainer.yaml" in folder.stderr
+
+
+def test_a_specification_that_could_not_be_written_is_written_when_it_can(
+    make_broker: Callable[..., Broker],
+) -> None:
+    broker = make_broker(workers="1")
+    broker.stop()
+    shutil.rmtree(broker.cdi)
+    broker.cdi.write_text("in the way")
+    devices_json = broker.home / "run" / "dev" / "devices.json"
+    devices_json.unlink()
+    devices_json.mkdir()
+    broker.start()
+    broker.cdi.unlink()
+    devices_json.rmdir()
+    deadline = time.monotonic() + 25
+    while not (broker.cdi / "quantainer.yaml").exists() and time.monotonic() < deadline:
+        time.sleep(0.1)
+    assert "qsim" in devices(broker)
+    assert "qsim" in seen_by_containers(broker)
+    assert broker.log().count("engines know no quantum device") == 1

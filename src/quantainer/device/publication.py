@@ -9,6 +9,7 @@ from __future__ import annotations
 
 import json
 import logging
+import time
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -21,6 +22,8 @@ from quantainer_client.errors import QuantainerError
 __all__ = ["Publication"]
 
 log = logging.getLogger("quantainer")
+
+_AGAIN_SECONDS = 10.0
 
 
 class Publication:
@@ -35,6 +38,8 @@ class Publication:
         self._settings = settings
         self._targets = targets
         self._published: list[Any] | None = None
+        self._complaint = ""
+        self._again_at = 0.0
 
     def grant(self, settings: Settings) -> list[str]:
         """Take over changed settings; return what to warn of: nodes that are not there now.
@@ -50,24 +55,33 @@ class Publication:
         """Write both; without a specification containers get no device, but host users go on.
 
         Returns:
-            The specification's path; ``None`` if it could not be written, which is logged.
+            The specification's path; ``None`` if it could not be written: that is logged once, and
+            ``refresh`` tries again.
         """
-        self._published = self._current()
-        self._write_devices()
+        self._published, current = None, self._current()
         try:
+            self._write_devices()
             path = cdi.publish(self._settings, self._targets)
-        except QuantainerError as error:
-            log.warning("engines know no quantum device: %s", error)
+        except (OSError, QuantainerError) as error:
+            self._complain(f"engines know no quantum device: {error}")
             return None
+        self._published, self._complaint = current, ""
         log.info("devices described in %s", path)
         return path
+
+    def _complain(self, complaint: str) -> None:
+        if complaint != self._complaint:
+            log.warning("%s", complaint)
+        self._complaint = complaint
+        self._again_at = time.monotonic() + _AGAIN_SECONDS
 
     def refresh(self) -> bool:
         """Write both again if backends or nodes are no longer as they were written."""
         if self._published == self._current():
             return False
-        self.publish()
-        return True
+        if self._published is None and time.monotonic() < self._again_at:
+            return False
+        return self.publish() is not None
 
     def _current(self) -> list[Any]:
         """Return what the files depend on; cheap, for it is asked again and again."""
