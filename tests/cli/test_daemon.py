@@ -6,7 +6,14 @@ import asyncio
 import contextlib
 import errno
 import os
+import signal
+import subprocess
+import time
+from pathlib import Path
 
+import pytest
+
+from engine.broker import Broker
 from quantainer.cli.daemon import _for_ever
 
 
@@ -35,3 +42,22 @@ def test_a_chore_goes_on_after_a_fault() -> None:
         assert task.cancelled()
 
     asyncio.run(scene())
+
+
+@pytest.mark.parametrize("seconds", [0.0, 0.5, 1.5])
+def test_ctrl_c_ends_a_broker_that_starts(tmp_path: Path, seconds: float) -> None:
+    """A terminal sends it to all of its group; nothing is said but what was logged before."""
+    own = Broker(tmp_path, tmp_path / "cdi")
+    program = [*own.program, "up", "--foreground"]
+    with (tmp_path / "log").open("wb") as log:
+        broker = subprocess.Popen(
+            program, stdout=log, stderr=log, env=own.environment, start_new_session=True
+        )
+        while broker.poll() is None and b"memory for jobs" not in (tmp_path / "log").read_bytes():
+            time.sleep(0.01)
+        time.sleep(seconds)
+        os.killpg(broker.pid, signal.SIGINT)
+        assert broker.wait(timeout=10) in (0, 130)
+    said = (tmp_path / "log").read_text()
+    assert "Traceback" not in said
+    assert "WARNING" not in said

@@ -111,6 +111,7 @@ class WorkerProcess:
                 stdin=subprocess.DEVNULL,
                 stderr=self._words.fd,
                 cwd="/",
+                process_group=0,  # what a terminal sends (Ctrl-C) is for the broker alone
             )
         self._connection = ours
         self._connection.setblocking(False)

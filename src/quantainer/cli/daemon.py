@@ -128,12 +128,26 @@ class Daemon:
             loop.add_signal_handler(number, self._stopping.set)
         loop.add_signal_handler(signal.SIGHUP, self._reload_later)
         try:
-            await self._start()
-            notify_systemd("READY=1")
-            await self._stopping.wait()
+            if await self._started():
+                notify_systemd("READY=1")
+                await self._stopping.wait()
             notify_systemd("STOPPING=1")
         finally:
             self._close()
+
+    async def _started(self) -> bool:
+        """Start; return False if it was asked to stop before it had."""
+        start = asyncio.ensure_future(self._start())
+        stop = asyncio.ensure_future(self._stopping.wait())
+        await asyncio.wait((start, stop), return_when=asyncio.FIRST_COMPLETED)
+        stop.cancel()
+        if start.done():
+            start.result()
+            return True
+        start.cancel()
+        with contextlib.suppress(asyncio.CancelledError):
+            await start
+        return False
 
     async def _start(self) -> None:
         self._pool.start()
