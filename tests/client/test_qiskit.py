@@ -15,6 +15,7 @@ from qiskit.circuit.library import CXGate, UnitaryGate, get_standard_gate_name_m
 from qiskit.circuit.random import random_circuit
 from qiskit.primitives import StatevectorEstimator
 from qiskit.primitives.containers import BitArray
+from qiskit.primitives.containers.bindings_array import BindingsArray
 from qiskit.providers import JobStatus
 from qiskit.quantum_info import Operator, SparseObservable, SparsePauliOp
 from qiskit_aer import AerSimulator
@@ -327,6 +328,35 @@ def test_sampler_broadcasts_parameters(connection: Connection) -> None:
     assert data.shape == data.meas.shape == (2, 2)
     found = [[data.meas[i, j].get_counts() for j in range(2)] for i in range(2)]
     assert found == [[{"00": 8}, {"01": 8}], [{"10": 8}, {"11": 8}]]
+
+
+@pytest.mark.parametrize("shape", [(), (1,), (2, 3)])
+def test_a_shape_of_no_parameters_asks_for_the_same_so_often(
+    connection: Connection, shape: tuple[int, ...]
+) -> None:
+    circuit = QuantumCircuit(2)
+    circuit.h(0)
+    circuit.x(1)
+    values = BindingsArray({}, shape=shape)
+    bare = circuit.copy()
+    circuit.measure_all()
+    sampler = SamplerV2("qsim", seed=1, connection=connection)
+    data = sampler.run([(circuit, values)], shots=64).result()[0].data
+    assert (data.shape, data.meas.shape, data.meas.num_shots) == (shape, shape, 64)
+    drawn = data.meas.array.reshape(-1, 64)
+    assert np.all(drawn >= 2)
+    assert len({row.tobytes() for row in drawn}) == len(drawn)
+    estimator = EstimatorV2("qsim", connection=connection)
+    evs = estimator.run([(bare, "ZI", values)]).result()[0].data.evs
+    assert np.array_equal(evs, np.full(shape, -1.0))
+
+
+def test_a_pub_without_rows_is_refused(connection: Connection) -> None:
+    circuit = QuantumCircuit(1)
+    circuit.rx(Parameter("a"), 0)
+    circuit.measure_all()
+    with pytest.raises(QuantainerError, match="no row of parameter values"):
+        SamplerV2("qsim", connection=connection).run([(circuit, np.zeros((0, 1)))])
 
 
 def test_sampler_binds_by_name(connection: Connection) -> None:

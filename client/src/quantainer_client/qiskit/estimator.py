@@ -9,7 +9,7 @@ from qiskit.primitives.containers.estimator_pub import EstimatorPub
 from quantainer_client.qiskit.encode import pub_of
 from quantainer_client.qiskit.primitive import Primitive
 from quantainer_client.qiskit.primitive_job import PrimitiveJob
-from quantainer_client.qiskit.values import doubles, metadata_of, values_of
+from quantainer_client.qiskit.values import doubles, metadata_of, repeats_of, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -95,6 +95,7 @@ def _pub(pub: EstimatorPub) -> Pub:
 def _pairs(pub: EstimatorPub) -> List[List[int]]:
     """Return ``(row, observable)`` for each element of the pub's broadcast shape."""
     rows = np.arange(pub.parameter_values.size).reshape(pub.parameter_values.shape)
+    rows //= repeats_of(pub)  # without parameters all are the only row
     observables = np.arange(pub.observables.size).reshape(pub.observables.shape)
     grid = np.broadcast_arrays(rows, observables)
     pairs: List[List[int]] = np.stack([index.ravel() for index in grid], axis=1).tolist()

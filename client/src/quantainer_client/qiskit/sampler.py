@@ -8,7 +8,7 @@ from qiskit.primitives.containers.sampler_pub import SamplerPub
 from quantainer_client.qiskit.encode import pub_of
 from quantainer_client.qiskit.primitive import Primitive
 from quantainer_client.qiskit.primitive_job import PrimitiveJob
-from quantainer_client.qiskit.values import metadata_of, packed, values_of
+from quantainer_client.qiskit.values import metadata_of, packed, repeats_of, values_of
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -65,7 +65,10 @@ class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
             from quantainer_client.qiskit import local
 
             return local.sample(coerced, self.seed)
-        work = [pub_of(pub.circuit, shots=pub.shots, **values_of(pub)) for pub in coerced]
+        work = [
+            pub_of(pub.circuit, shots=pub.shots * repeats_of(pub), **values_of(pub))
+            for pub in coerced
+        ]
         job = self._submit(work, shots)
         return PrimitiveJob(
             job, lambda result: [_read(pub, entry) for pub, entry in zip(coerced, result)]
@@ -75,8 +78,8 @@ class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
 def _read(pub: SamplerPub, result: PubResult) -> SamplerPubResult:
     shape = pub.parameter_values.shape
     arrays = {
-        register.name or LOOSE_BITS: BitArray(packed(register, shape, result.shots), register.bits)
+        register.name or LOOSE_BITS: BitArray(packed(register, shape, pub.shots), register.bits)
         for register in result.registers.values()
     }
-    metadata = {"shots": result.shots, **metadata_of(pub.circuit, result)}
+    metadata = {"shots": pub.shots, **metadata_of(pub.circuit, result)}
     return SamplerPubResult(DataBin(**arrays, shape=shape), metadata)

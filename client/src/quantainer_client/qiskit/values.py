@@ -4,17 +4,34 @@ from __future__ import annotations
 
 import numpy as np
 
+from quantainer_client.errors import QuantainerError
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Tuple
 
     from quantainer_client.result import PubResult, Register
 
-__all__ = ["doubles", "metadata_of", "packed", "values_of"]
+__all__ = ["doubles", "metadata_of", "packed", "repeats_of", "values_of"]
+
+
+def repeats_of(pub: Any) -> int:
+    """Return how often a Qiskit pub asks for the same: its shape may be one of no parameters."""
+    return 1 if pub.circuit.num_parameters else int(pub.parameter_values.size)
 
 
 def values_of(pub: Any) -> Dict[str, Any]:
-    """Return the parameter values of a Qiskit pub as a field of ``Pub``: bound by name."""
+    """Return the parameter values of a Qiskit pub as a field of ``Pub``: bound by name.
+
+    Raises:
+        QuantainerError: ``invalid_parameters`` if there are none to run.
+    """
+    if not pub.parameter_values.size:
+        raise QuantainerError(
+            "invalid_parameters",
+            f"A pub has no row of parameter values: their shape is {pub.parameter_values.shape}.",
+            hint="Leave it out.",
+        )
     parameters = list(pub.circuit.parameters)
     if not parameters:
         return {}
