@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import json
 import os
 import shutil
@@ -211,6 +212,35 @@ def test_command_that_cannot_be_started_has_dockers_exit_code(
 @pytest.mark.parametrize(("command", "code"), [("exit 7", 7), ("kill -9 $$", 137)])
 def test_exit_code_is_the_commands(broker: Broker, command: str, code: int) -> None:
     assert run(broker, *DEVICE, "host", "sh", "-c", command, check=False).returncode == code
+
+
+def waits_at_its_gate(pid: int) -> bool:
+    """Tell whether a child is the bubblewrap that makes the container, not the one that tries."""
+    for child in Path(f"/proc/{pid}/task/{pid}/children").read_text().split():
+        with contextlib.suppress(OSError):
+            if b"--block-fd" in Path(f"/proc/{child}/cmdline").read_bytes():
+                return True
+    return False
+
+
+@pytest.mark.parametrize("number", [signal.SIGINT, signal.SIGTERM, signal.SIGHUP])
+def test_a_signal_while_the_lease_is_opened_keeps_the_command_from_starting(
+    broker: Broker, number: signal.Signals
+) -> None:
+    assert broker.process is not None
+    words = [QUANTAINER, "run", "--engine", "embedded", *DEVICE, "host", "echo", "started"]
+    broker.process.send_signal(signal.SIGSTOP)
+    try:
+        with subprocess.Popen(words, env=broker.environment, stdout=subprocess.PIPE) as run:
+            while not waits_at_its_gate(run.pid):
+                time.sleep(0.01)
+            time.sleep(0.5)
+            run.send_signal(number)
+            said, _ = run.communicate(timeout=5)
+    finally:
+        broker.process.send_signal(signal.SIGCONT)
+    assert (run.returncode, said) == (128 + number, b"")
+    assert broker.leases() == []
 
 
 def test_standard_input_is_read_only_when_asked(broker: Broker) -> None:

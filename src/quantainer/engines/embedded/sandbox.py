@@ -53,6 +53,7 @@ class Sandbox:
         terminal: Terminal | None,
     ) -> None:
         self._terminal = terminal
+        self._released = False
         info, info_child = os.pipe()
         gate_child, self._gate = os.pipe()
         contents = {path: _memory_file(text) for path, text in files.items()}
@@ -106,6 +107,7 @@ class Sandbox:
 
     def release(self) -> None:
         """Let the command start."""
+        self._released = True
         os.write(self._gate, b"1")
         os.close(self._gate)
 
@@ -139,7 +141,9 @@ class Sandbox:
         self._process.wait()
 
     def _forward(self, number: int, _: object) -> None:
-        """Pass a signal to the command, not to bubblewrap around it."""
+        """Pass a signal to the command, not to bubblewrap around it; end us while there is none."""
+        if not self._released:
+            raise SystemExit(128 + number)
         for pid in _children(self.pid) or [self.pid]:
             with contextlib.suppress(ProcessLookupError):
                 os.kill(pid, number)
