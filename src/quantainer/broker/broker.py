@@ -16,6 +16,7 @@ from quantainer.broker.admission import NodeLimits, admit_submission, visible
 from quantainer.broker.driver import Driver
 from quantainer.broker.encoding import encode
 from quantainer.broker.intake import Intake, ended
+from quantainer.broker.listing import Listing
 from quantainer.broker.partial import partial_reply
 from quantainer.broker.reply import Deferred, Reply, Session
 from quantainer.broker.workers import Pool
@@ -48,6 +49,7 @@ class Broker:
         self.threads = threads
         self.targets: dict[str, TargetFacts] = {}
         self.started_at = time.time()
+        self._listing = Listing(driver.store)
         self._intake = Intake(settings, driver, pool, node, self.targets)
         self._hello = {
             "broker": __version__,
@@ -255,11 +257,12 @@ class Broker:
             job = self.find(session, job_id)
         return Reply({"job": job.id, "state": job.state.value})
 
-    def jobs(self, session: Session, *, everyone: bool, limit: int) -> Reply:
+    async def jobs(self, session: Session, *, everyone: bool, limit: int) -> Reply:
         """Return the latest jobs of the caller's tenant, newest first."""
         if everyone and not session.operator:
             raise QuantainerError("forbidden", "Only the operator may list everyone's jobs.")
-        rows = self.driver.store.jobs(None if everyone else session.tenant, limit=limit)
+        tenant = None if everyone else session.tenant
+        rows = await self._listing.latest(session.lease, tenant, limit)
         live = (self.driver.lifecycle.job(job.id) or job for job in rows)
         return Reply({"jobs": [_summary(job, with_tenant=session.operator) for job in live]})
 

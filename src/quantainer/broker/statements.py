@@ -41,7 +41,12 @@ CHANGE_ATTEMPT = Statement(
 SAVE_SHOTS = Statement(update(_jobs).where(_live).values(shots_done=bindparam("shots_done")))
 LIVE_JOBS = Statement(select(_jobs).where(_jobs.c.finished_at.is_(None)))
 JOB = Statement(select(_jobs).where(_jobs.c.id == bindparam("which")))
-_latest = select(_jobs).order_by(_jobs.c.sequence.desc()).limit(bindparam("limit_"))
+_latest = (
+    select(_jobs)
+    .where(_jobs.c.sequence < bindparam("below_"))
+    .order_by(_jobs.c.sequence.desc())
+    .limit(bindparam("limit_"))
+)
 JOBS = Statement(_latest)
 JOBS_OF_TENANT = Statement(_latest.where(_jobs.c.tenant == bindparam("tenant_")))
 ADD_PAYLOAD = Statement(upsert(_payloads).on_conflict_do_nothing())

@@ -29,7 +29,10 @@ from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Lease
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["INLINE_LIMIT", "Store", "StoredResult"]
+__all__ = ["INLINE_LIMIT", "NEWEST", "Store", "StoredResult"]
+
+NEWEST = 2**63 - 1
+"""A place after every job in the order of arrival."""
 
 INLINE_LIMIT = 128 * 1024
 """Bytes up to which payloads and results lie in their row; above, SQLite is slower than a file."""
@@ -196,9 +199,21 @@ class Store:
 
     def jobs(self, tenant: str | None = None, *, limit: int = 100) -> list[Job]:
         """Return the latest jobs, newest first, of one tenant or of all."""
+        return self.page(tenant, below=NEWEST, limit=limit)[0]
+
+    def page(self, tenant: str | None, *, below: int, limit: int) -> tuple[list[Job], int]:
+        """Return the latest jobs before a place in the order of arrival, and the place of the last.
+
+        Args:
+            tenant: Whose; None: everyone's.
+            below: The place; ``NEWEST`` for the first page.
+            limit: How many at most.
+        """
         statement = statements.JOBS if tenant is None else statements.JOBS_OF_TENANT
-        rows = self.database.rows(statement, {"tenant_": tenant, "limit_": limit})
-        return [self._pending.get(row["id"]) or job_from(row) for row in rows]
+        values = {"tenant_": tenant, "limit_": limit, "below_": below}
+        rows = self.database.rows(statement, values)
+        listed = [self._pending.get(row["id"]) or job_from(row) for row in rows]
+        return listed, rows[-1]["sequence"] if rows else 0
 
     def payload(self, digest: str) -> bytes:
         """Return a payload.

@@ -115,7 +115,9 @@ class Operations:
         del fd
         return self._broker.cancel(session, parse(requests.JobRequest, message).job)
 
-    def _jobs(self, session: Session, message: dict[str, Any], fd: int | None) -> Reply:
+    def _jobs(
+        self, session: Session, message: dict[str, Any], fd: int | None
+    ) -> Reply | Awaitable[Reply]:
         del fd
         request = parse(requests.ListRequest, message)
         if request.job is not None:
