@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -156,6 +157,21 @@ def test_no_group_has_more_bases_than_it_needs(qsim: Qsim, limits: Limits) -> No
     for group in groups:
         for term in group.terms:
             assert all(group.axes[qubit] == axis for qubit, axis in term)
+
+
+def test_other_observables_of_a_circuit_have_other_gates(qsim: Qsim, limits: Limits) -> None:
+    """Each needs a part of the circuit only; parts on the same qubits are not mixed up."""
+    circuit = QuantumCircuit(2)
+    circuit.ry(0.3, 0)
+    circuit.cx(0, 1)
+    circuit.rx(0.4, 0)
+    circuit.rx(0.5, 1)
+    digest = "the same bytes"
+    for label, expected in (("ZI", np.cos(0.3) * np.cos(0.5)), ("IZ", np.cos(0.3) * np.cos(0.4))):
+        pub = pub_of(circuit, observables=(SparsePauliOp(label),), pairs=((0, 0),), precision=0.0)
+        pub = replace(pub, digest=digest)
+        result = qsim.run(pub, qsim.plan(pub, Options(), limits), Options(), 1, 1)
+        assert result.evs == pytest.approx([expected])
 
 
 # --- Measurements on the way ----------------------------------------------------------------------

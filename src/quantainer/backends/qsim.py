@@ -193,14 +193,15 @@ class Qsim:
         return PubResult(samples=samples, evs=evs, stds=stds, metadata=metadata)
 
     def _program(self, pub: Pub) -> Program:
-        operators = observables_of(pub.observables)
-        key = (pub.digest, tuple(sorted(support(operators))) if operators else None)
+        key = _key(pub)
         names = pub.facts.parameters
 
         def make() -> tuple[Program, int]:
-            source = pub.circuit.program
+            source, observed = pub.circuit.program, key[1]
             made = (
-                unmeasured(source, support(operators), names) if operators else lower(source, names)
+                lower(source, names)
+                if observed is None
+                else unmeasured(source, set(observed), names)
             )
             return made, _PROGRAM_OPERATION_BYTES * (len(made.body or ()) + 10)
 
@@ -316,7 +317,7 @@ class _Work:
     def _bound_rows(self) -> Iterator[tuple[tuple[Any, ...] | None, Program]]:
         """Yield each row's bound program, with a cache key where there is nothing to bind."""
         if self._pub.parameters is None:
-            yield (self._pub.digest, self._program.origin, self._program.clbits), self._program
+            yield _key(self._pub), self._program
             return
         for program in bound(self._program, self._pub.parameters):
             yield None, program
@@ -333,6 +334,15 @@ class _Work:
         """Keep the worst loss of all rows."""
         if error is not None:
             self.truncation = max(self.truncation or 0.0, error)
+
+
+def _key(pub: Pub) -> tuple[str, tuple[int, ...] | None]:
+    """Return what a program is known by: its circuit, and the qubits that observables act on.
+
+    These decide which gates are left of it; the qubits of those gates may yet be the same.
+    """
+    operators = observables_of(pub.observables)
+    return pub.digest, tuple(sorted(support(operators))) if operators else None
 
 
 def need_of(pub: Pub, program: Program) -> Need:
