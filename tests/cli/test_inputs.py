@@ -92,9 +92,6 @@ def test_other_values_are_another_circuit(run: Run, program: Path) -> None:
         (["theta=up", *RIGHT[1:]], ["'up'", "float"]),
         ([*RIGHT[:2], "pattern=01", *RIGHT[3:]], ["'01'", "bit[3]"]),
         ([*RIGHT[:3], "flips=[true]"], ["2 values"]),
-        ([*RIGHT[:3], "flips=[true"], ["JSON list"]),
-        ([*RIGHT, "theta=1"], ["'theta' twice"]),
-        (["theta"], ["NAME=VALUE", "'theta'"]),
     ],
 )
 def test_wrong_inputs_are_refused_by_name(
@@ -105,6 +102,22 @@ def test_wrong_inputs_are_refused_by_name(
     assert done.stdout == ""
     assert all(word in done.stderr for word in words), done.stderr
     assert "Traceback" not in done.stderr
+
+
+@pytest.mark.parametrize(
+    ("values", "words"),
+    [
+        ([*RIGHT[:3], "flips=[true"], ["JSON list"]),
+        ([*RIGHT, "theta=1"], ["'theta' twice"]),
+        (["theta"], ["NAME=VALUE", "'theta'"]),
+    ],
+)
+def test_what_gives_no_input_is_misuse(
+    run: Run, program: Path, values: list[str], words: list[str]
+) -> None:
+    done = run(program, *given(*values))
+    assert (done.returncode, done.stdout) == (2, "")
+    assert all(word in done.stderr for word in words), done.stderr
 
 
 def test_only_openqasm_3_has_inputs(run: Run, tmp_path: Path) -> None:

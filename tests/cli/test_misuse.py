@@ -52,6 +52,10 @@ MISUSE = [
     (["cdi", "generate"], "--format", ["xml"]),
     (["cdi", "generate", "--output", "-"], "--json", [None]),
     (["runtime", "configure"], "--engine", ["rocket"]),
+    (["runtime", "configure", "--engine", "podman"], "--set", ["a=1"]),
+    (["runtime", "configure", "--engine", "docker"], "--set", ["a", "=1"]),
+    (["submit", FILE], "--input", ["theta", "=1", "a=[1"]),
+    (["inspect", FILE], "--input", ["theta", "=1", "a=[1"]),
     (["bench", "agreement"], "--containers", ["0", "-1"]),
     (["bench", "agreement"], "--seconds", ["0", "-1", "nan", "inf"]),
     (["bench", "leases"], "--leases", ["1", "-1"]),
@@ -94,6 +98,12 @@ def test_what_can_never_be_right_is_misuse(
         code, out, err = call(*command, option, *([] if value is None else [value]))
         assert (code, out) == (2, ""), (value, err)
         assert option in err, (value, err)
+
+
+def test_a_command_that_names_nothing_to_do_is_misuse(call: Call) -> None:
+    code, out, err = call("runtime", "configure")
+    assert (code, out) == (2, "")
+    assert "--engine docker" in err
 
 
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"run"}))

@@ -14,13 +14,14 @@ import sys
 from quantainer_client import __version__
 from quantainer_client.connection import connect
 from quantainer_client.errors import QuantainerError
+from quantainer_client.includes import with_includes
 from quantainer_client.inputs import inputs_of
 from quantainer_client.source import read_source
 from quantainer_client.submission import Pub, checked_timeout
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, List, Optional
+    from typing import Any, Dict, List, Optional
 
     from quantainer_client.result import Result
 
@@ -38,7 +39,7 @@ def main(arguments: Optional[List[str]] = None) -> int:
         sys.stdout.flush()
     except QuantainerError as error:
         _print_refusal(error)
-        return 1
+        return getattr(error, "exit_code", 1)
     except BrokenPipeError:
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return 0
@@ -70,6 +71,9 @@ def _parser() -> argparse.ArgumentParser:
         metavar="NAME=VALUE",
         help="OpenQASM 3: value of an input variable; repeatable",
     )
+    run.add_argument(
+        "--circuit", metavar="NAME", help="QPY and QIR: which of several circuits in the file"
+    )
     run.add_argument("--timeout", type=_seconds, help="seconds for the job (default: an hour)")
     run.set_defaults(command=_run)
 
@@ -87,17 +91,21 @@ def _parser() -> argparse.ArgumentParser:
 def _run(options: argparse.Namespace) -> None:
     chosen = {"method": options.method, "engine": options.engine}
     name = "" if options.file == "-" else os.path.basename(options.file)  # noqa: PTH119
+    program = with_includes(read_source(options.file), options.file)
     connection = connect()
-    job = connection.submit(
-        Pub(read_source(options.file), name=name, inputs=inputs_of(options.input)),
-        backend=options.backend,
-        shots=_integer(options.shots, "invalid_shots", "--shots"),
-        seed=None if options.seed is None else _integer(options.seed, "invalid_seed", "--seed"),
-        timeout=options.timeout,
-        options={name: value for name, value in chosen.items() if value is not None},
-    )
+    pub = Pub(program.data, name=name, inputs=_inputs(options.input), circuit_name=options.circuit)
+    with program.located():
+        job = connection.submit(
+            pub,
+            backend=options.backend,
+            shots=_integer(options.shots, "invalid_shots", "--shots"),
+            seed=None if options.seed is None else _integer(options.seed, "invalid_seed", "--seed"),
+            timeout=options.timeout,
+            options={name: value for name, value in chosen.items() if value is not None},
+        )
     try:
-        result = job.result()
+        with program.located():
+            result = job.result()
     except KeyboardInterrupt:
         job.cancel()
         raise
@@ -145,6 +153,18 @@ def _integer(text: str, code: str, option: str) -> int:
         return int(text)
     except ValueError:
         raise QuantainerError(code, f"{option} takes an integer, not {text!r}.") from None
+
+
+def _inputs(texts: List[str]) -> Dict[str, Any]:
+    """Return the values of inputs; a text that can never be one is misuse, and exits with 2."""
+    try:
+        return inputs_of(texts)
+    except QuantainerError as error:
+        raise _MisuseError(error.code, error.message, hint=error.hint) from None
+
+
+class _MisuseError(QuantainerError):
+    exit_code = 2
 
 
 def _seconds(text: str) -> float:

@@ -49,6 +49,7 @@ class Pub:
             ``float64[rows, len(names)]``.
         inputs: OpenQASM 3: values of ``input`` variables by name. A text is read as the variable's
             type says; a list is for an array.
+        circuit_name: QPY and QIR: which of the circuits in ``circuit`` is meant.
         observables: ``[[(Pauli label, coefficient), …], …]``, qubit 0 rightmost: asks for
             expectation values instead of samples.
         pairs: ``(row, observable)`` to evaluate; None: every observable on every row.
@@ -57,6 +58,7 @@ class Pub:
 
     __slots__ = (
         "circuit",
+        "circuit_name",
         "format",
         "inputs",
         "name",
@@ -77,6 +79,7 @@ class Pub:
         parameters: Optional[Dict[str, Any]] = None,
         values: Optional[Tuple[Sequence[str], Any]] = None,
         inputs: Optional[Dict[str, Any]] = None,
+        circuit_name: Optional[str] = None,
         observables: Optional[Sequence[Observable]] = None,
         pairs: Optional[Sequence[Sequence[int]]] = None,
         precision: float = 0.0,
@@ -87,6 +90,7 @@ class Pub:
         self.shots = None if shots is None else checked_shots(shots)
         self.values = _matrix(parameters) if parameters else values
         self.inputs = inputs
+        self.circuit_name = circuit_name
         self.observables = observables
         self.pairs = pairs
         self.precision = precision
@@ -188,6 +192,8 @@ def _entry(pub: Pub, payload: Payload, places: Dict[bytes, int]) -> Dict[str, An
         entry["parameters"] = _parameters(pub.values, payload)
     if pub.inputs:
         entry["inputs"] = dict(pub.inputs)
+    if pub.circuit_name is not None:
+        entry["circuit"] = pub.circuit_name
     if pub.observables is not None:
         entry["observables"] = [[list(term) for term in terms] for terms in pub.observables]
         entry["precision"] = pub.precision

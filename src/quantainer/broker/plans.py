@@ -120,6 +120,7 @@ def _key(request: Submission, pub: PubRequest, payload: memoryview) -> Hashable:
         blake2b(json.dumps(pub.inputs, sort_keys=True).encode(), digest_size=16).digest()
         if pub.inputs
         else None,
+        pub.circuit,
         _listed(pub.observables, payload),
         _listed(pub.pairs, payload),
         pub.precision,

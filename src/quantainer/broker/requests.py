@@ -61,6 +61,7 @@ class PubRequest(_Strict):
     shots: Any = None
     parameters: ParametersRequest | None = None
     inputs: Annotated[dict[str, Any], Field(max_length=1024)] = {}
+    circuit: Annotated[str, Field(max_length=256)] | None = None
     observables: list[Any] | Reference | None = None
     pairs: list[Any] | Reference | None = None
     precision: Annotated[Finite, Field(ge=0)] = 0.0

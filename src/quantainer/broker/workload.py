@@ -132,7 +132,7 @@ class Workload:
             QuantainerError: If it cannot be read or run here.
         """
         source = part(payload, sent.offset, sent.length, f"pubs.{index}")
-        digest = _digest(source, sent.inputs)
+        digest = _digest(source, sent)
         warm, circuit, facts = self._circuit(source, digest, sent)
         pub = self._pub(request, sent, index, payload, circuit, facts, digest)
         return Planned(pub, self._plan(request, pub), warm)
@@ -144,7 +144,9 @@ class Workload:
         known = self._circuits.get(key)
         if known is not None:
             return True, *known
-        reading = replace(self._reading, inputs=sent.inputs) if sent.inputs else self._reading
+        reading = self._reading
+        if sent.inputs or sent.circuit is not None:
+            reading = replace(reading, inputs=sent.inputs, circuit=sent.circuit)
         circuit = read(bytes(source), name=sent.name, format=sent.format, options=reading)
         facts = measure(circuit)
         weight = max(len(source), _CIRCUITS_BYTES // _CIRCUITS)  # bounds their number, too
@@ -192,11 +194,11 @@ class Workload:
         return known
 
 
-def _digest(source: memoryview, inputs: dict[str, Any]) -> str:
-    """Return what names a circuit: its bytes, and the values of its inputs."""
+def _digest(source: memoryview, sent: PubRequest) -> str:
+    """Return what names a circuit: its bytes, which of them is meant, the values of its inputs."""
     found = blake2b(source, digest_size=16)
-    if inputs:
-        found.update(json.dumps(inputs, sort_keys=True).encode())
+    if sent.inputs or sent.circuit is not None:
+        found.update(json.dumps([sent.inputs, sent.circuit], sort_keys=True).encode())
     return found.hexdigest()
 
 

@@ -132,7 +132,7 @@ def _one(programs: list[Any], name: str, options: ReadOptions) -> Any:
         raise invalid(
             name,
             f"one circuit expected, {len(programs)} found{listed}",
-            hint="Name the one to take (option `circuit`), or write one circuit to a file.",
+            hint="Name the one to take (command line: --circuit), or write one to a file.",
         )
     return programs[0]
 

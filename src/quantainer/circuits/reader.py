@@ -13,7 +13,7 @@ from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.refusal import invalid, over_limit
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["FORMATS", "read"]
+__all__ = ["FORMATS", "SEVERAL", "read"]
 
 Reader = Callable[[bytes, str, ReadOptions], Circuit]
 
@@ -28,6 +28,8 @@ FORMATS = {
     "qir": "quantainer.circuits.qir",
 }
 
+SEVERAL = ("qir", "qpy")
+"""Formats of files that may hold several circuits."""
 _DEFAULTS = ReadOptions()
 _FRAMES = 1000
 _FRAMES_A_LEVEL = 20
@@ -57,19 +59,7 @@ def read(
     found_by_content = format is None
     if format is None:
         format = detect(data, name)
-    elif format not in FORMATS:
-        raise QuantainerError(
-            "invalid_option",
-            f"unknown circuit format {format!r}",
-            limit=sorted(FORMATS),
-            hint="Leave the format out to have it found by content.",
-        )
-    if options.inputs and format != "qasm3":
-        raise QuantainerError(
-            "invalid_parameters",
-            f"{name or 'The circuit'}: values of inputs are given, but only OpenQASM 3 has inputs, "
-            f"and this is {format}.",
-        )
+    _check_choices(format, name, options)
     reader = cast(Reader, importlib.import_module(FORMATS[format]).read)
     # Readers stop at ``max_nesting`` themselves; the interpreter must not stop them before.
     frames = sys.getrecursionlimit()
@@ -94,6 +84,30 @@ def read(
         raise invalid(name, f"not a readable {format} circuit: {_say(error)}") from None
     finally:
         sys.setrecursionlimit(frames)
+
+
+def _check_choices(format: str, name: str, options: ReadOptions) -> None:
+    """Refuse a format that there is not, and choices that the format does not have."""
+    if format not in FORMATS:
+        raise QuantainerError(
+            "invalid_option",
+            f"unknown circuit format {format!r}",
+            limit=sorted(FORMATS),
+            hint="Leave the format out to have it found by content.",
+        )
+    if options.inputs and format != "qasm3":
+        raise QuantainerError(
+            "invalid_parameters",
+            f"{name or 'The circuit'}: values of inputs are given, but only OpenQASM 3 has inputs, "
+            f"and this is {format}.",
+        )
+    if options.circuit is not None and format not in SEVERAL:
+        raise QuantainerError(
+            "invalid_option",
+            f"{name or '<circuit>'} is {format}, a file of one circuit, and {options.circuit!r} is "
+            "asked for.",
+            hint="A name chooses among the circuits of a QPY file and the functions of a QIR file.",
+        )
 
 
 def _say(error: BaseException) -> str:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Literal
@@ -11,6 +12,7 @@ import typer
 from quantainer.cli.refusal import MisuseError
 from quantainer.core.spelling import guess
 from quantainer_client.errors import QuantainerError
+from quantainer_client.includes import Program, with_includes
 from quantainer_client.inputs import inputs_of
 from quantainer_client.source import read_source
 
@@ -30,7 +32,9 @@ __all__ = [
     "MaxGates",
     "Reading",
     "backend_named",
+    "inputs_given",
     "node_limits",
+    "program_in",
 ]
 
 File = Annotated[str, typer.Argument(metavar="FILE", help="Circuit file, or - for standard input.")]
@@ -62,9 +66,6 @@ Level = Annotated[
 ]
 MaxGates = Annotated[int | None, typer.Option(min=1, help="Limit of operations, loops unrolled.")]
 
-_WITH_NAMES = ("qir", "qpy")
-"""Formats of files that may hold several circuits."""
-
 
 @dataclass(frozen=True, slots=True)
 class Reading:
@@ -78,7 +79,7 @@ class Reading:
     max_gates: int | None = None
 
     def read(self, *, keep_faults: bool = False) -> Circuit:
-        """Read the circuit; ``include`` looks in the folder of the file.
+        """Read the circuit, with what it includes from the folder of the file.
 
         Args:
             keep_faults: As of ``ReadOptions``: it is to be measured, not run.
@@ -91,21 +92,41 @@ class Reading:
 
         chosen: dict[str, Any] = {"gate_library": self.gate_library, "circuit": self.circuit}
         chosen["keep_faults"] = keep_faults
-        if self.file != "-":
-            chosen["include_path"] = (str(Path(self.file).absolute().parent),)
         if self.inputs:
-            chosen["inputs"] = inputs_of(self.inputs)
+            chosen["inputs"] = inputs_given(self.inputs)
         if self.max_gates is not None:
             chosen["max_gates"] = self.max_gates
         name = "<stdin>" if self.file == "-" else Path(self.file).name
-        found = read(read_source(self.file), name, self.format, ReadOptions(**chosen))
-        if self.circuit is not None and found.format not in _WITH_NAMES:
-            raise MisuseError(
-                "invalid_option",
-                f"--circuit {self.circuit!r}: {name} is {found.format}, a file of one circuit.",
-                hint="It chooses among the circuits of a QPY file and the functions of a QIR file.",
-            )
-        return found
+        program = program_in(self.file, self.format)
+        try:
+            with program.located():
+                return read(program.data, name, self.format, ReadOptions(**chosen))
+        except QuantainerError as error:
+            if error.code != "invalid_option":
+                raise
+            message = f"--circuit {self.circuit!r}: {error.message}"
+            raise MisuseError(error.code, message, hint=error.hint) from None
+
+
+def inputs_given(texts: Iterable[str]) -> dict[str, Any]:
+    """Return the values of inputs by name.
+
+    Raises:
+        MisuseError: For a text that is not NAME=VALUE, or a name that is given twice.
+    """
+    try:
+        return inputs_of(texts)
+    except QuantainerError as error:
+        raise MisuseError(error.code, error.message, hint=error.hint) from None
+
+
+def program_in(file: str, format: str | None) -> Program:
+    """Return the program in a file or in standard input, with the files that it includes.
+
+    Raises:
+        QuantainerError: If it cannot be read.
+    """
+    return with_includes(read_source(file), file, format)
 
 
 def node_limits() -> Limits:

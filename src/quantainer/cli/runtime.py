@@ -12,6 +12,7 @@ from typing import Annotated, Any
 import typer
 
 from quantainer.broker import configuration as settings_file
+from quantainer.cli.refusal import MisuseError
 from quantainer.engines import configuration
 from quantainer.engines.configuration import Change
 from quantainer_client.errors import QuantainerError
@@ -69,7 +70,7 @@ def configure(
       quantainer runtime configure --plugin
     """
     if engine is None and not plugin:
-        raise QuantainerError(
+        raise MisuseError(
             "invalid_option",
             "Nothing is named to configure.",
             hint="Add --engine docker, podman or containerd, or --plugin.",
@@ -93,7 +94,7 @@ def _change(engine: EngineName, config: Path | None, values: list[str]) -> Chang
     if engine is EngineName.docker:
         return configuration.docker(path, folder, dict(map(_pair, values)))
     if values:
-        raise QuantainerError("invalid_option", f"--set is for Docker, not for {engine.value}.")
+        raise MisuseError("invalid_option", f"--set is for Docker, not for {engine.value}.")
     if engine is EngineName.podman:
         return configuration.podman(path, folder)
     return configuration.containerd(path, folder)
@@ -117,7 +118,7 @@ def _default_path(engine: EngineName) -> Path:
 def _pair(text: str) -> tuple[str, Any]:
     key, equals, value = text.partition("=")
     if not key or not equals:
-        raise QuantainerError("invalid_option", f"--set {text}: KEY=VALUE is needed.")
+        raise MisuseError("invalid_option", f"--set {text}: KEY=VALUE is needed.")
     try:
         return key, json.loads(value)
     except json.JSONDecodeError:

@@ -8,13 +8,18 @@ from typing import Annotated, Any, Literal
 import typer
 
 from quantainer.cli import values
-from quantainer.cli.circuit_file import File, Format, Inputs
+from quantainer.cli.circuit_file import (
+    CircuitName,
+    File,
+    Format,
+    Inputs,
+    inputs_given,
+    program_in,
+)
 from quantainer.cli.host import host_socket, print_json
 from quantainer_client.connection import Connection
 from quantainer_client.errors import QuantainerError
-from quantainer_client.inputs import inputs_of
 from quantainer_client.result import Result
-from quantainer_client.source import read_source
 from quantainer_client.submission import Pub
 
 __all__ = ["app"]
@@ -52,6 +57,7 @@ def submit(
         typer.Option(parser=values.seconds, metavar="SECONDS", help="Time the job may run."),
     ] = None,
     circuit_format: Format = None,
+    circuit: CircuitName = None,
     inputs: Inputs = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
 ) -> None:
@@ -64,15 +70,16 @@ def submit(
       quantainer submit rotation.qasm --input theta=0.5 --input n=3
       cat bell.qasm | quantainer submit -
     """
-    data = read_source(file)
+    program = program_in(file, circuit_format)
     options = {"method": method, "engine": engine, "precision": precision}
     pub = Pub(
-        data,
+        program.data,
         format=circuit_format,
+        circuit_name=circuit,
         name="" if file == "-" else Path(file).name,
-        inputs=inputs_of(inputs or ()),
+        inputs=inputs_given(inputs or ()),
     )
-    with Connection(str(host_socket())) as connection:
+    with Connection(str(host_socket())) as connection, program.located():
         result = _wait(
             connection,
             pub,

@@ -97,7 +97,7 @@ def _entry_point(module: Module, name: str, options: ReadOptions) -> Function:
         name,
         f"one circuit expected, {len(entries)} entry points found: {names}",
         line=entries[1].line,
-        hint="Name the one to take (option `circuit`).",
+        hint="Name the one to take (command line: --circuit).",
     )
 
 
