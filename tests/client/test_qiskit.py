@@ -432,6 +432,27 @@ def test_estimator_agrees_with_the_reference(connection: Connection) -> None:
         assert np.allclose(mine.data.stds, 0)
 
 
+def test_what_is_known_of_a_circuit_depends_on_its_observables(connection: Connection) -> None:
+    """Each job needs its own part of the circuit: other gates, and another method."""
+    circuit = QuantumCircuit(3)
+    circuit.ry(0.4, 0)
+    circuit.cx(0, 1)
+    circuit.reset(0)
+    circuit.rx(0.5, 1)
+    circuit.ry(0.3, 2)
+    estimator = EstimatorV2("qsim", connection=connection)
+    expected = {
+        "ZII": np.cos(0.3),
+        "IIZ": 1.0,
+        "IZI": np.cos(0.4) * np.cos(0.5),
+        "ZZZ": np.cos(0.3) * np.cos(0.4) * np.cos(0.5),
+    }
+    for label, value in expected.items():
+        found = estimator.run([(circuit, label)]).result()[0]
+        assert found.data.evs == pytest.approx(value)
+        assert found.metadata["quantainer"]["notes"] == []
+
+
 def test_estimator_takes_projectors(connection: Connection) -> None:
     circuit = random_circuit(3, 4, seed=2)
     terms = [{"01I": 1.0}, {"+-r": 1.5, "IIl": 0.25, "ZZZ": 1.0}, {"111": 1.0}]

@@ -284,7 +284,7 @@ def _reason(need: Need, best: Candidate, options: Options) -> str:
         "near_clifford": f"only {need.t_count} gates are outside the Clifford group",
         "statevector": f"{need.qubits} active qubits fit as a state vector",
         "mps": f"the entanglement over any cut is at most 2^{need.bond_log2}",
-        "density_matrix": "a density matrix was asked for",
+        "density_matrix": "resets on the way leave a mixture of states",
         "trajectories": "the circuit measures, resets or decides on the way",
     }[best.method]
     how = f"{best.engine} is the fastest engine offered for it"

@@ -17,6 +17,7 @@ from numpy.typing import NDArray
 from qiskit.quantum_info import SparsePauliOp
 
 from quantainer.backends.backend import Backend, Limits, Options, Plan, Pub
+from quantainer.backends.expectation import observables_of, support
 from quantainer.backends.recent import Recent
 from quantainer.broker.requests import (
     ParametersRequest,
@@ -186,12 +187,18 @@ class Workload:
     def _plan(self, request: Submission, pub: Pub) -> Plan:
         options = _options(request)
         rows = 0 if pub.parameters is None else len(pub.parameters)
-        key = request.backend, pub.digest, pub.shots, rows, len(pub.pairs), pub.precision, options
+        sizes = pub.shots, rows, len(pub.pairs), pub.precision
+        key = request.backend, pub.digest, _observed(pub), *sizes, options
         known = self._plans.get(key)
         if known is None:
             known = self._backend(request).plan(pub, options, self._limits)
             self._plans.put(key, known, 1)
         return known
+
+
+def _observed(pub: Pub) -> tuple[int, ...]:
+    """Return the qubits that observables act on: a simulator runs what these depend on."""
+    return tuple(sorted(support(observables_of(pub.observables))))
 
 
 def _digest(source: memoryview, sent: PubRequest) -> str:
