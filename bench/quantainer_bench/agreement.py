@@ -21,7 +21,7 @@ from typing import Any
 
 from quantainer.device import cdi
 from quantainer_bench.agreement_engine import Engine
-from quantainer_bench.private_broker import private_broker
+from quantainer_bench.described import broker_in
 from quantainer_bench.start import DEFAULT_IMAGE
 from quantainer_client.channel import Channel
 from quantainer_client.errors import QuantainerError
@@ -87,33 +87,30 @@ def run(say: Say, *, containers: int = 200, seconds: float = 60.0, seed: int = 1
     python:3.11-slim).
 
     Raises:
-        QuantainerError: ``broker_unavailable`` without such an engine, or if another broker's
-            specification is in its CDI folder.
+        QuantainerError: ``broker_unavailable`` without such an engine, ``invalid_option`` if it has
+            no such image or a broker that runs has described its devices to it.
     """
     engine = Engine()
     folders = [folder for folder in engine.cdi_folders() if os.access(folder, os.W_OK)]
     if not folders:
         raise QuantainerError(
             "broker_unavailable",
-            "The engine reads no CDI folder that can be written here.",
-            hint="Use Docker Engine 27 or newer and run this as root.",
-        )
-    specification = Path(folders[-1]) / cdi.FILE_NAME
-    if specification.exists():
-        raise QuantainerError(
-            "broker_unavailable",
-            f"{specification} belongs to another broker.",
-            hint="Stop that one first: `quantainer down`.",
+            f"Docker Engine {engine.version()} reads no CDI folder that can be written here.",
+            hint="Use Docker Engine 27 or newer with CDI on, and run this as root.",
         )
     image = os.environ.get("QUANTAINER_BENCH_IMAGE", DEFAULT_IMAGE)
-    try:
-        with private_broker(cdi_dir=folders[-1], stop_grace="1") as broker:
-            socket = broker.runtime_dir / "broker.sock"
-            return measure(
-                say, engine, socket, image, containers=containers, seconds=seconds, seed=seed
-            )
-    finally:
-        specification.unlink(missing_ok=True)
+    if not engine.has(image):
+        raise QuantainerError(
+            "invalid_option",
+            f"Docker Engine {engine.version()} has no image {image}.",
+            hint=f"`docker pull {image}`, or name one with Python that it has: "
+            "QUANTAINER_BENCH_IMAGE=NAME.",
+        )
+    with broker_in(folders[-1], stop_grace="1") as broker:
+        socket = broker.runtime_dir / "broker.sock"
+        return measure(
+            say, engine, socket, image, containers=containers, seconds=seconds, seed=seed
+        )
 
 
 def measure(

@@ -63,13 +63,17 @@ class Engine:
             answer = connection.getresponse()
             text = answer.read()
         except OSError as error:
-            raise _unreachable(self._path, str(error)) from None
+            raise _refused(
+                f"The engine at {self._path} cannot be reached: {error.strerror or error}.",
+                "A Docker Engine 27 or newer is needed; DOCKER_HOST says which one.",
+            ) from None
         finally:
             connection.close()
         if answer.status in _SETTLED:
             return None
         if answer.status >= 400:
-            raise _unreachable(self._path, text.decode(errors="replace").strip())
+            said = text.decode(errors="replace").strip()[:500]
+            raise _refused(f"The engine at {self._path} does not do what is asked: {said}")
         return json.loads(text) if text.strip() else None
 
     def version(self) -> str:
@@ -79,6 +83,10 @@ class Engine:
     def cdi_folders(self) -> list[str]:
         """Return the folders from which it reads CDI specifications."""
         return list(self.ask("GET", "/info").get("CDISpecDirs") or ())
+
+    def has(self, image: str) -> bool:
+        """Tell whether it has an image."""
+        return self.ask("GET", f"/images/{quote(image)}/json") is not None
 
     def create(self, image: str, command: list[str], device: str, memory_bytes: int) -> str:
         """Create a container without network, with a CDI device, and return its id."""
@@ -92,7 +100,7 @@ class Engine:
         body = {"Image": image, "Cmd": command, "HostConfig": host}
         answer = self.ask("POST", "/containers/create", body)
         if answer is None:
-            raise _unreachable(self._path, f"it has no image {image}")
+            raise _refused(f"The engine has no image {image}.")
         return str(answer["Id"])
 
     def do(self, action: str, container: str, **query: str) -> None:
@@ -186,9 +194,5 @@ def nanoseconds(text: str) -> int:
     return seconds * 10**9 + int((decimals or "0").ljust(9, "0")[:9])
 
 
-def _unreachable(path: str, said: str) -> QuantainerError:
-    return QuantainerError(
-        "broker_unavailable",
-        f"The engine at {path} does not do what is asked: {said[:500]}",
-        hint="A Docker Engine 27 or newer is needed; DOCKER_HOST says which one.",
-    )
+def _refused(message: str, hint: str | None = None) -> QuantainerError:
+    return QuantainerError("broker_unavailable", message, hint=hint)

@@ -166,7 +166,7 @@ def hierarchies() -> list[Path]:
         raise QuantainerError(
             "forbidden",
             f"No control group can be made in {ROOT}: {reason}.",
-            hint="Run the chaos as root on a machine with control groups.",
+            hint="Run this as root on a machine with control groups.",
         )
     return found
 

@@ -16,7 +16,7 @@ from quantainer_bench.circuits import ghz
 from quantainer_bench.contest import against_engines
 from quantainer_bench.private_broker import private_broker
 from quantainer_bench.rounds import Times, ratio, time_each, time_rounds
-from quantainer_bench.start import in_containers
+from quantainer_bench.start import engine_here, in_containers
 from quantainer_client import Circuit
 from quantainer_client.connection import Connection
 
@@ -37,9 +37,18 @@ def run(
     Args:
         say: Called with a line before each section, for progress.
         engines: Also compare with every single engine (minutes).
-        containers: Also start containers.
+        containers: Also start containers; first, for that is what can be refused.
+
+    Raises:
+        QuantainerError: ``invalid_option`` if a broker that runs has described its devices to
+            Docker, ``backend_failed`` with what the engine said if a container does not run.
     """
     report: dict[str, Any] = {}
+    started: dict[str, Any] = {}
+    if containers:
+        engine = engine_here()
+        say(f"container start with and without the device, GHZ-50 from inside: {engine.name}")
+        started = in_containers(engine)
     with private_broker() as broker:
         connection = broker.connect()
         say("hello: round trips through the broker")
@@ -50,9 +59,7 @@ def run(
             report["ghz"][str(qubits)] = _ghz(connection, qubits)
         if engines:
             report |= against_engines(connection, say)
-    if containers:
-        say("container start with and without the device, GHZ-50 from inside")
-        report |= in_containers()
+    report |= started
     say("client import")
     report["client_import_ms"] = _client_import().median
     return report

@@ -6,17 +6,17 @@ import json
 import os
 import subprocess
 import sys
-from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import AbstractContextManager
 from dataclasses import dataclass
-from pathlib import Path
 from typing import Any
 
 from quantainer.device import cdi
+from quantainer_bench.described import broker_in, refuse_if_in_use
 from quantainer_bench.private_broker import PrivateBroker, private_broker
 from quantainer_bench.rounds import ratio, time_rounds
+from quantainer_client.errors import QuantainerError
 
-__all__ = ["in_containers"]
+__all__ = ["DEFAULT_IMAGE", "Engine", "engine_here", "in_containers"]
 
 ROUNDS = 20
 DEFAULT_IMAGE = "python:3.11-slim"
@@ -24,7 +24,7 @@ _TIMEOUT_S = 120.0
 
 
 @dataclass(frozen=True, slots=True)
-class _Engine:
+class Engine:
     """How a container is run here.
 
     Attributes:
@@ -44,13 +44,27 @@ class _Engine:
         return [*self.plain, *granted, self.image, *words]
 
 
-def in_containers() -> dict[str, Any]:
-    """Return ``container_start`` and ``container_ghz`` as JSON fields.
+def engine_here() -> Engine:
+    """Return the engine that containers are to run on.
 
-    The engine is Docker 27 or newer where it runs and has the image that the environment variable
+    Docker 27 or newer where it runs and has the image that the environment variable
     QUANTAINER_BENCH_IMAGE names (default python:3.11-slim), else the embedded engine.
+
+    Raises:
+        QuantainerError: ``invalid_option`` if another broker's devices are those that Docker knows.
     """
     engine = _docker() or _embedded()
+    if engine.cdi_dir is not None:
+        refuse_if_in_use(engine.cdi_dir)
+    return engine
+
+
+def in_containers(engine: Engine) -> dict[str, Any]:
+    """Return ``container_start`` and ``container_ghz`` as JSON fields.
+
+    Raises:
+        QuantainerError: ``backend_failed`` with what the engine said if a container does not run.
+    """
     with _broker_for(engine) as broker:
         environment = broker.environment
 
@@ -73,35 +87,23 @@ def in_containers() -> dict[str, Any]:
     }
 
 
-@contextmanager
-def _broker_for(engine: _Engine) -> Iterator[PrivateBroker]:
-    if engine.cdi_dir is None:
-        with private_broker() as broker:
-            yield broker
-        return
-    specification = Path(engine.cdi_dir) / cdi.FILE_NAME
-    if specification.exists():
-        raise FileExistsError(f"{specification} belongs to another broker; stop that one first")
-    try:
-        with private_broker(cdi_dir=engine.cdi_dir) as broker:
-            yield broker
-    finally:
-        specification.unlink(missing_ok=True)
+def _broker_for(engine: Engine) -> AbstractContextManager[PrivateBroker]:
+    return private_broker() if engine.cdi_dir is None else broker_in(engine.cdi_dir)
 
 
-def _docker() -> _Engine | None:
+def _docker() -> Engine | None:
     form = "{{.ServerVersion}} {{json .CDISpecDirs}}"
     image = os.environ.get("QUANTAINER_BENCH_IMAGE", DEFAULT_IMAGE)
     try:
         said = _run(["docker", "info", "--format", form], dict(os.environ))
         _run(["docker", "image", "inspect", image], dict(os.environ))
-    except (OSError, subprocess.SubprocessError):
+    except QuantainerError:
         return None
     version, _, folders = said.partition(" ")
     writable = [folder for folder in json.loads(folders) or () if os.access(folder, os.W_OK)]
     if int(version.split(".")[0]) < 27 or not writable:
         return None
-    return _Engine(
+    return Engine(
         f"docker {version}",
         ("docker", "run", "--rm", "--network", "none"),
         ("--device", f"{cdi.KIND}=qsim"),
@@ -110,16 +112,26 @@ def _docker() -> _Engine | None:
     )
 
 
-def _embedded() -> _Engine:
+def _embedded() -> Engine:
     run = (sys.executable, "-m", "quantainer", "run", "--engine", "embedded", "--rm")
-    return _Engine("embedded", run, ("--device", "/dev/qsim"), "host", None)
+    return Engine("embedded", run, ("--device", "/dev/qsim"), "host", None)
 
 
 def _run(command: list[str], environment: dict[str, str]) -> str:
-    done = subprocess.run(
-        command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
-    )
+    try:
+        done = subprocess.run(
+            command, env=environment, capture_output=True, text=True, timeout=_TIMEOUT_S, check=True
+        )
+    except subprocess.CalledProcessError as error:
+        said = (error.stderr or error.stdout).strip() or f"exit {error.returncode}"
+        raise _failed(command, said) from None
+    except (OSError, subprocess.TimeoutExpired) as error:
+        raise _failed(command, str(error)) from None
     return done.stdout
+
+
+def _failed(command: list[str], said: str) -> QuantainerError:
+    return QuantainerError("backend_failed", f"{' '.join(command[:6])} …: {said[-500:]}")
 
 
 _GHZ_INSIDE = """

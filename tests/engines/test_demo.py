@@ -12,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from engine import broker as brokers
 from engine.docker import Docker
 from engine.host import UnavailableError, need_tools
 from quantainer.engines.embedded import sandbox
@@ -77,6 +78,38 @@ def test_docker(demo: Demo, docker: Docker, base: str) -> None:
         assert f"Docker runs {base}" in done.stdout
         assert "--engine docker --network none" in done.stdout
         assert not (docker.cdi / "quantainer.yaml").exists()
+
+
+@pytest.mark.usefixtures("unused")
+def test_description_left_by_a_broker_is_borrowed(demo: Demo, docker: Docker, base: str) -> None:
+    """That of a broker which has ended is put back; one that runs keeps Docker."""
+    environment = {"DOCKER_HOST": docker.host, "PATH": docker.path, "QUANTAINER_DEMO_IMAGE": base}
+    described = docker.cdi / "quantainer.yaml"
+    other = brokers.make(docker.cdi)
+    try:
+        other.start()
+        before = described.read_bytes()
+        done = demo(**environment)
+        assert right(done)
+        assert f"the devices of the broker that runs in {other.home}/run" in done.stdout
+        other.stop()
+        done = demo(**environment)
+        assert right(done)
+        assert f"Docker runs {base}" in done.stdout
+        assert described.read_bytes() == before
+    finally:
+        brokers.remove(other)
+        described.unlink(missing_ok=True)
+
+
+@pytest.mark.parametrize("script", ["demo", "setup"])
+def test_help_is_no_name_of_a_folder(script: str) -> None:
+    for option, code in (("--help", 0), ("--nonsense", 2)):
+        done = subprocess.run(
+            [ROOT / "scripts" / script, option], capture_output=True, text=True, check=False
+        )
+        assert done.returncode == code
+        assert "usage:" in done.stdout or option in done.stderr
 
 
 def test_bubblewrap(demo: Demo) -> None:

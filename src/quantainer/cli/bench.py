@@ -4,13 +4,13 @@ from __future__ import annotations
 
 import importlib
 import json
-import sys
 from typing import Annotated, Any
 
 import typer
 from rich.console import Console
 
 from quantainer.cli import values
+from quantainer.cli.progress import progress
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["app"]
@@ -39,14 +39,17 @@ def device(
     """Circuits of all kinds, round trips, container starts.
 
     GHZ, random and special circuits beside their engines; containers with and without the device;
-    import of the client. A line on standard error says what is measured now.
+    import of the client. Containers run on Docker 27 or newer if it has the image that
+    QUANTAINER_BENCH_IMAGE names (python:3.11-slim), else on the embedded engine.
 
     \b
     Examples:
       quantainer bench device --no-engines --no-containers --json
     """
     bench = _load("quantainer_bench.device")
-    _show(bench.run(_say, engines=engines, containers=containers), as_json=as_json)
+    with progress("bench") as say:
+        report = bench.run(say, engines=engines, containers=containers)
+    _show(report, as_json=as_json)
 
 
 @app.command("compile")
@@ -64,7 +67,9 @@ def compile_rates(
       quantainer bench compile --no-peers --json
     """
     bench = _load("quantainer_bench.compile")
-    _show(bench.run(_say, peers=peers), as_json=as_json)
+    with progress("bench") as say:
+        report = bench.run(say, peers=peers)
+    _show(report, as_json=as_json)
 
 
 @app.command()
@@ -77,15 +82,17 @@ def agreement(
 ) -> None:
     """How long containers and their circuits disagree.
 
-    Measured while containers come and go (minutes). A Docker Engine 27 or newer is needed, and
-    root. Exit 1 if the bar of 1200 ms at p99 is missed.
+    Measured while containers come and go (minutes). A Docker Engine 27 or newer is needed, the
+    image that QUANTAINER_BENCH_IMAGE names (python:3.11-slim), and root. Exit 1 if the bar of
+    1200 ms at p99 is missed.
 
     \b
     Examples:
       quantainer bench agreement --containers 20 --seconds 20 --json
     """
     bench = _load("quantainer_bench.agreement")
-    report = bench.run(_say, containers=containers, seconds=seconds)
+    with progress("bench") as say:
+        report = bench.run(say, containers=containers, seconds=seconds)
     _show(report, as_json=as_json)
     if not report["held"]:
         raise typer.Exit(1)
@@ -111,7 +118,8 @@ def leases(
       quantainer bench leases --leases 100 --clients 16 --seconds 10 --json
     """
     bench = _load("quantainer_bench.leases")
-    report = bench.run(_say, leases=number, clients=clients, seconds=seconds)
+    with progress("bench") as say:
+        report = bench.run(say, leases=number, clients=clients, seconds=seconds)
     _show(report, as_json=as_json)
     if not report["held"]:
         raise typer.Exit(1)
@@ -126,10 +134,6 @@ def _load(name: str) -> Any:
             f"This benchmark needs {error.name}, which is not installed.",
             hint="Install quantainer with the extras dev, fast and bench.",
         ) from None
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"bench: {line}\n")
 
 
 def _show(report: dict[str, Any], *, as_json: bool) -> None:

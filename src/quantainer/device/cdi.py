@@ -35,6 +35,7 @@ __all__ = [
     "device_names",
     "dump",
     "known_devices",
+    "owner",
     "publish",
     "qualified",
     "read",
@@ -181,14 +182,20 @@ def publish(settings: Settings, backends: Iterable[str]) -> Path:
 
 
 def _refuse_to_displace(target: Path, runtime: Path) -> None:
-    other = _runtime_of(target)
-    if other is None or other == runtime or not _answers(other / "broker.sock"):
+    other = owner(target)
+    if other in (None, runtime):
         return
     raise QuantainerError(
         "invalid_option",
         f"{target} describes the devices of another broker, which runs in {other}.",
         hint="Set cdi_dir (QUANTAINER_CDI_DIR) to another folder.",
     )
+
+
+def owner(target: Path) -> Path | None:
+    """Return the runtime folder of the broker that a specification describes; None if none runs."""
+    runtime = _runtime_of(target)
+    return runtime if runtime and _answers(runtime / "broker.sock") else None
 
 
 def _runtime_of(target: Path) -> Path | None:
