@@ -6,6 +6,7 @@ import contextlib
 import json
 import os
 import pty
+import shutil
 import signal
 import subprocess
 import sys
@@ -277,6 +278,45 @@ def test_top_gives_the_screen_back(broker: Broker, number: signal.Signals) -> No
     _, status = os.waitpid(child, 0)
     assert os.waitstatus_to_exitcode(status) == 128 + number
     assert seen.endswith(b"\x1b[?25h\x1b[?1049l")
+
+
+@pytest.fixture
+def unprivileged() -> tuple[str, ...]:
+    """What runs a command so that folders can be closed to it, as root too."""
+    if os.geteuid() != 0:
+        return ()
+    if shutil.which("setpriv") is None:
+        pytest.skip("setpriv takes root's rights to files, and is not there")
+    rights = "-dac_override,-dac_read_search"
+    return ("setpriv", f"--inh-caps={rights}", f"--bounding-set={rights}")
+
+
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        ("cdi list", "CLOSED/in  (closed to this user)"),
+        ("cdi generate --backend qsim -o CLOSED/in/own.yaml", "CLOSED/in/own.yaml: Permission"),
+        ("up --runtime-dir CLOSED/in", "CLOSED/in/broker.sock: Permission denied."),
+        ("run --engine embedded CLOSED/in true", "CLOSED/in: Permission denied."),
+        ("run --engine embedded -v CLOSED/in:/w host true", "CLOSED/in: Permission denied."),
+    ],
+)
+def test_a_closed_folder_is_named(
+    broker: Broker, tmp_path: Path, unprivileged: tuple[str, ...], words: str, said: str
+) -> None:
+    closed = tmp_path / "closed"
+    (closed / "in").mkdir(parents=True)
+    closed.chmod(0)
+    if "embedded" in words and shutil.which("bwrap") is None:
+        pytest.skip("bubblewrap is not there")
+    command = [*unprivileged, QUANTAINER, *words.replace("CLOSED", str(closed)).split()]
+    environment = broker.environment | {"QUANTAINER_CDI_DIR": str(closed / "in")}
+    done = subprocess.run(
+        command, env=environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    closed.chmod(0o700)
+    assert said.replace("CLOSED", str(closed)) in done.stdout + done.stderr
+    assert "internal error" not in done.stderr
 
 
 def test_relative_folders_are_those_of_whoever_types(broker: Broker, tmp_path: Path) -> None:

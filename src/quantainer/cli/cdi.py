@@ -188,11 +188,17 @@ def list_devices(
 
 def _folder(folder: Path, settings: Settings) -> dict[str, Any]:
     readers = _readers(folder)
+    try:
+        mode = folder.stat().st_mode
+    except PermissionError:
+        mode = None
+    except OSError:
+        mode = 0
     return {
         "path": str(folder),
-        "note": _note(folder, readers),
+        "note": _note(mode, readers),
         "read_by": readers,
-        "exists": folder.is_dir(),
+        "exists": None if mode is None else stat.S_ISDIR(mode),
         "configured": folder == Path(settings.cdi_dir),
         "files": [found.to_dict() for found in cdi.read(folder)],
     }
@@ -210,10 +216,12 @@ def _is_rootless(folder: Path) -> bool:
     return runtime is not None and folder == Path(runtime, "cdi")
 
 
-def _note(folder: Path, readers: list[str]) -> str:
-    if not folder.is_dir():
+def _note(mode: int | None, readers: list[str]) -> str:
+    if mode is None:
+        return "closed to this user"
+    if not stat.S_ISDIR(mode):
         return "does not exist"
-    if not folder.stat().st_mode & stat.S_IXOTH:
+    if not mode & stat.S_IXOTH:
         return "closed to other users: rootless engines read nothing here"
     if not readers:
         return "read by no engine by itself: see `quantainer runtime configure`"

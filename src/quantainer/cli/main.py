@@ -124,6 +124,12 @@ def main() -> None:
         sys.exit(getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         sys.exit(130)
+    except OSError as error:  # of this machine: a closed folder, a full disk
+        if os.environ.get("QUANTAINER_DEBUG"):
+            raise
+        where = f"{error.filename}: " if error.filename else ""
+        typer.echo(f"quantainer: {where}{error.strerror or error}.", err=True)
+        sys.exit(1)
     except Exception as error:
         if os.environ.get("QUANTAINER_DEBUG"):
             raise

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 from pathlib import Path
 from typing import Any
 
@@ -76,7 +77,7 @@ def check_names(devices: tuple[str, ...], folders: list[Path]) -> None:
     Raises:
         QuantainerError: ``unknown_backend`` with the devices there are, or how to get some.
     """
-    visible = [folder for folder in folders if folder.is_dir()]
+    visible = [folder for folder in folders if os.access(folder, os.R_OK | os.X_OK)]
     if not visible:
         return
     ours = cdi.known_devices(visible)
