@@ -10,6 +10,7 @@ from pathlib import Path
 
 import pytest
 
+from programs import dense
 from quantainer.circuits import measure, read
 
 BELL = """OPENQASM 2.0;
@@ -84,6 +85,18 @@ def test_on_an_ideal_simulator(bell: str) -> None:
     assert facts["gates"] == {"cx": 1, "h": 1, "measure": 1}
 
 
+def test_an_attempt_is_not_said_to_fit(tmp_path: Path) -> None:
+    path = tmp_path / "entangled.qasm"
+    path.write_text(dense(60, 40))
+    facts = json.loads(quantainer("inspect", str(path), "--json", "-B", "qsim").stdout)
+    assert (facts["fits"], facts["success_probability"]) == (None, None)
+    assert facts["plan"]["method"] == "mps"
+    assert "may turn out to lose too much" in facts["reasons"][0]
+    shown = quantainer("inspect", str(path), "-B", "qsim").stdout.decode()
+    assert "not known before it is tried" in shown
+    assert "success" not in shown
+
+
 def test_on_a_calibrated_device(bell: str) -> None:
     facts = json.loads(quantainer("inspect", bell, "--json", "-B", "fake_manila").stdout)
     assert facts["fits"] is True
@@ -154,7 +167,6 @@ def test_a_refusal_names_file_line_and_way_out(tmp_path: Path) -> None:
         (("inspect", "/nonexistent"), "No such file"),
         (("inspect", "{bell}", "-B", "nothing"), "There is no backend 'nothing'"),
         (("inspect", "{bell}", "--max-gates", "1"), "the limit is 1"),
-        (("inspect", "{bell}", "--input", "x"), "NAME=VALUE"),
     ],
 )
 def test_wrong_arguments_are_refused(bell: str, arguments: tuple[str, ...], message: str) -> None:

@@ -54,6 +54,7 @@ MISUSE = [
     (["runtime", "configure"], "--engine", ["rocket"]),
     (["runtime", "configure", "--engine", "podman"], "--set", ["a=1"]),
     (["runtime", "configure", "--engine", "docker"], "--set", ["a", "=1"]),
+    (["submit", FILE], "--truncation-max", ["-0.1", "1.1", "nan", "much"]),
     (["submit", FILE], "--input", ["theta", "=1", "a=[1"]),
     (["inspect", FILE], "--input", ["theta", "=1", "a=[1"]),
     (["bench", "agreement"], "--containers", ["0", "-1"]),

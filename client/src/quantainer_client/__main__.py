@@ -65,6 +65,12 @@ def _parser() -> argparse.ArgumentParser:
     run.add_argument("--method", help="simulation method (default: the broker chooses)")
     run.add_argument("--engine", help="simulation engine (default: the broker chooses)")
     run.add_argument(
+        "--truncation-max",
+        type=_share,
+        metavar="SHARE",
+        help="weight that a matrix product state may lose, 0 to 1 (default: 0.001)",
+    )
+    run.add_argument(
         "--input",
         action="append",
         default=[],
@@ -89,7 +95,11 @@ def _parser() -> argparse.ArgumentParser:
 
 
 def _run(options: argparse.Namespace) -> None:
-    chosen = {"method": options.method, "engine": options.engine}
+    chosen = {
+        "method": options.method,
+        "engine": options.engine,
+        "truncation_max": options.truncation_max,
+    }
     name = "" if options.file == "-" else os.path.basename(options.file)  # noqa: PTH119
     program = with_includes(read_source(options.file), options.file)
     connection = connect()
@@ -175,6 +185,17 @@ def _seconds(text: str) -> float:
         raise argparse.ArgumentTypeError(
             f"{text!r} is not a finite number of seconds above 0"
         ) from None
+
+
+def _share(text: str) -> float:
+    """Return a share of a whole; what can never be one is misuse, and exits with 2."""
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1:
+        raise argparse.ArgumentTypeError(f"{text!r} is not a number from 0 to 1")
+    return number
 
 
 def _print_json(value: Any) -> None:

@@ -72,6 +72,8 @@ class Plan:
         memory_bytes: Peak by the model of ``docs/memory.md``.
         seconds: Rough run time, for backfill; never a promise.
         reason: One sentence a person understands, kept in the result's metadata.
+        exact: False for an attempt: an approximation whose loss only the run tells, and which fails
+            if that is above what the submitter allows.
     """
 
     method: str
@@ -81,6 +83,7 @@ class Plan:
     memory_bytes: int
     seconds: float
     reason: str
+    exact: bool = True
 
 
 @dataclass(frozen=True, slots=True)

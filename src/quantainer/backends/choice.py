@@ -128,6 +128,7 @@ def choose(need: Need, options: Options, limits: Limits, offer: Offer) -> Plan:
                 memory_bytes=way.memory_bytes,
                 seconds=way.seconds,
                 reason=_reason(need, way, options),
+                exact=way.exact,
             )
         reasons[f"{way.engine} ({way.method})"] = why
     runnable = [way for way in too_large if offer.refusal(way.engine, way.method) is None]

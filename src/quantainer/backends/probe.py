@@ -99,7 +99,8 @@ def _refusal(program: Program, why: str, truncation_max: float, lost: float) -> 
         limit=truncation_max,
         needed=lost,
         hint="Make the circuit narrower, shallower or less entangled (few qubits fit as a state "
-        "vector, gates between neighbours entangle less), or allow more loss with truncation_max.",
+        "vector, gates between neighbours entangle less), or allow more loss with truncation_max "
+        "(command line: --truncation-max).",
     )
 
 

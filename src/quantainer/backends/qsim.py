@@ -443,5 +443,6 @@ def _truncated(error: float, bound_: float) -> QuantainerError:
         f"The matrix product state lost {error:.3g} of its weight: the result would be wrong.",
         limit=bound_,
         needed=error,
-        hint="Allow more with truncation_max, or make the circuit narrower or less entangled.",
+        hint="Allow more with truncation_max (command line: --truncation-max), or make the circuit "
+        "narrower or less entangled.",
     )

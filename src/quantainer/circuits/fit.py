@@ -25,7 +25,8 @@ class Fit:
     """A circuit on a target. ``None`` where the target states too little to know.
 
     Attributes:
-        fits: It can be compiled, and is over before the qubits forget.
+        fits: It can be compiled, and is over before the qubits forget; ``None`` where only an
+            attempt tells.
         reasons: Every reason why not.
         qubits_used: Physical qubits that something acts on.
         native_depth: Depth in the target's gates, by the rule of ``docs/facts.md``.
@@ -38,7 +39,7 @@ class Fit:
         success_probability: Product of the fidelities of all gates and measurements.
     """
 
-    fits: bool
+    fits: bool | None
     reasons: tuple[str, ...] = ()
     qubits_used: tuple[int, ...] = ()
     native_depth: int | None = None

@@ -11,6 +11,9 @@ from quantainer.cli.console import Console
 __all__ = ["print_facts"]
 
 
+_FITS = {True: "fits", False: "does not fit", None: "not known before it is tried"}
+
+
 def print_facts(fields: dict[str, Any]) -> None:
     """Print what was measured of a circuit, and how it fits a backend if one was asked."""
     console = Console()
@@ -44,7 +47,7 @@ def _rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
 
 
 def _backend_rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
-    rows = [("on " + fields["backend"], "fits" if fields["fits"] else "does not fit")]
+    rows = [("on " + fields["backend"], _FITS[fields["fits"]])]
     rows += [("", reason) for reason in fields["reasons"]]
     if fields["native_depth"] is not None:
         swaps = fields["swaps"]
@@ -72,8 +75,8 @@ def _feedback(fields: dict[str, Any]) -> str:
 
 def _bytes(value: int) -> str:
     size = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB"):
+    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
         if size < 1024:
             return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
         size /= 1024
-    return f"{size:.3g} PiB"
+    return "over 1024 EiB"

@@ -33,6 +33,10 @@ __all__ = ["app", "describe"]
 app = typer.Typer(add_completion=False, rich_markup_mode=None)
 
 _SHOTS = 1024
+_ATTEMPT = (
+    "no exact simulation fits here; a matrix product state is tried, and may turn out to lose too "
+    "much (`quantainer submit --truncation-max` allows more)"
+)
 _DRAWN_OPERATIONS = 300
 _DRAWN_QUBITS = 40
 
@@ -158,12 +162,13 @@ def _simulated(circuit: Circuit, facts: Facts, backend: Any, limits: Any) -> dic
     except QuantainerError as error:
         return Fit(False, (str(error),)).to_dict()
     as_it_is = Fit(
-        True,
+        True if plan.exact else None,
+        () if plan.exact else (_ATTEMPT,),
         native_depth=facts.depth,
         native_two_qubit_depth=facts.two_qubit_depth,
         swaps=0,
         native_gates=facts.gates,
-        success_probability=1.0,
+        success_probability=1.0 if plan.exact else None,
     )
     how = {"method": plan.method, "engine": plan.engine, "memory": plan.memory_bytes}
     return {**as_it_is.to_dict(), "plan": {**how, "reason": plan.reason}}

@@ -49,6 +49,14 @@ def submit(
     precision: Annotated[
         Literal["single", "double"] | None, typer.Option(help="Of amplitudes; chosen if absent.")
     ] = None,
+    truncation_max: Annotated[
+        float | None,
+        typer.Option(
+            parser=values.fraction,
+            metavar="SHARE",
+            help="Weight that a matrix product state may lose, 0 to 1. Default 0.001.",
+        ),
+    ] = None,
     priority: Annotated[
         int, typer.Option(min=-100, max=100, help="Among your own jobs; higher is sooner.")
     ] = 0,
@@ -71,7 +79,12 @@ def submit(
       cat bell.qasm | quantainer submit -
     """
     program = program_in(file, circuit_format)
-    options = {"method": method, "engine": engine, "precision": precision}
+    options = {
+        "method": method,
+        "engine": engine,
+        "precision": precision,
+        "truncation_max": truncation_max,
+    }
     pub = Pub(
         program.data,
         format=circuit_format,

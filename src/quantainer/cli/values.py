@@ -15,7 +15,7 @@ import typer
 
 from quantainer.core.settings import parse_size
 
-__all__ = ["at_least", "folder", "memory", "named", "seconds", "size"]
+__all__ = ["at_least", "folder", "fraction", "memory", "named", "seconds", "size"]
 
 
 def seconds(value: Any) -> float:
@@ -40,6 +40,18 @@ def at_least(least: float) -> Callable[[Any], float]:
         return number
 
     return seconds
+
+
+def fraction(value: Any) -> float:
+    """Return a number from 0 to 1.
+
+    Raises:
+        typer.BadParameter: For anything else.
+    """
+    number = _number(value)
+    if not 0 <= number <= 1:
+        raise typer.BadParameter(f"{value} is not a number from 0 to 1.")
+    return number
 
 
 def size(value: Any) -> int:
