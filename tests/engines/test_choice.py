@@ -53,6 +53,22 @@ def test_every_reason_is_told() -> None:
 
 
 @pytest.mark.parametrize(
+    ("name", "image", "engines", "hint"),
+    [
+        ("auto", "x", [Named("docker", "no daemon"), Named("embedded", "no bwrap")], "Install Doc"),
+        ("auto", "./x", [Named("docker", missing="-"), Named("embedded", missing="-")], "a folder"),
+        ("auto", "x:1", [Named("docker", "-"), Named("embedded", missing="-")], "use Docker 27"),
+        ("embedded", "x:1", [Named("embedded", missing="-")], "use another engine"),
+        ("docker", "./x", [Named("docker", missing="-")], "Leave out --engine"),
+    ],
+)
+def test_hint_tells_the_way_out(name: str, image: str, engines: list[Named], hint: str) -> None:
+    with pytest.raises(QuantainerError) as refusal:
+        choose(name, image, list(engines))
+    assert hint in str(refusal.value.hint)
+
+
+@pytest.mark.parametrize(
     "image",
     ["python:3.11-quantum-sim", "quantum-sim", "quantum-sim:1", "registry.example/x/quantum-sim:2"],
 )

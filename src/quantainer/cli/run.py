@@ -3,18 +3,21 @@
 from __future__ import annotations
 
 import sys
+from pathlib import Path
 from typing import Any
 
 import typer
 from typer.core import TyperCommand
 
 from quantainer.broker import configuration
+from quantainer.core.spelling import guess, listed
 from quantainer.device import cdi
 from quantainer.engines.docker import Docker
 from quantainer.engines.embedded.engine import Embedded
+from quantainer.engines.embedded.options import refuse_unknown
 from quantainer.engines.engine import Engine, choose
 from quantainer.engines.podman import Podman
-from quantainer.engines.request import parse
+from quantainer.engines.request import Request, parse
 
 __all__ = ["app"]
 
@@ -66,8 +69,26 @@ def _command(ctx: typer.Context) -> None:
 def run(words: list[str]) -> int:
     """Run a container; does not return where the engine takes this process over."""
     settings = configuration.load().values
-    request = parse(words, cdi.known_devices(cdi.search_path(settings)))
+    known = cdi.known_devices(cdi.search_path(settings))
+    request = parse(words, known)
     if not request.devices:
-        sys.stderr.write("quantainer: no quantum device is asked for; add --device /dev/qsim.\n")
+        sys.stderr.write(f"quantainer: {_no_device(request, known)}\n")
+    if request.engine == Embedded.name:
+        # Before its value is taken for the image.
+        refuse_unknown(request)
     engines: list[Engine] = [Docker(), Podman(settings), Embedded(settings)]
     return choose(request.engine, request.image, engines).run(request)
+
+
+def _no_device(request: Request, known: list[str]) -> str:
+    """Return what to say of a request without a quantum device: that of a misspelt one by name."""
+    for value in request.values("device"):
+        folder, _, name = value.partition(":")[0].rpartition("/")
+        if folder == "/dev" and not Path(folder, name).exists():
+            there = (
+                f"This node has {listed(set(known) - {'all'})}."
+                if known
+                else "Is the broker running?"
+            )
+            return f"there is no quantum device {name!r}. {guess(name, known)}{there}"
+    return "no quantum device is asked for; add --device /dev/qsim."

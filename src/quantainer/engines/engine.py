@@ -7,7 +7,7 @@ from typing import Protocol
 from quantainer.engines.request import Request
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["Engine", "choose"]
+__all__ = ["Engine", "NotMadeError", "choose"]
 
 
 class Engine(Protocol):
@@ -52,14 +52,34 @@ def choose(name: str, image: str, engines: list[Engine]) -> Engine:
         QuantainerError: ``invalid_option`` with each engine's reason.
     """
     wanted = [engine for engine in engines if name in ("auto", engine.name)]
-    reasons = []
+    reasons, usable = [], []
     for engine in wanted:
-        reason = engine.unusable() or engine.lacks(image)
+        reason = engine.unusable()
+        if reason is None:
+            usable.append(engine.name)
+            reason = engine.lacks(image)
         if reason is None:
             return engine
         reasons.append(f"{engine.name}: {reason}")
     raise QuantainerError(
         "invalid_option",
         f"No container engine here can run {image!r}. {'; '.join(reasons)}.",
-        hint="Install Docker 27 or later, Podman, or bubblewrap; see docs/embedded.md.",
+        hint=_way_out(name, image, usable),
     )
+
+
+def _way_out(name: str, image: str, usable: list[str]) -> str:
+    """Return what to do if the engines that work, if any do, cannot have the image."""
+    if not usable:
+        return "Install Docker 27 or later, Podman, or bubblewrap; see docs/embedded.md."
+    if "embedded" not in usable:
+        return "Leave out --engine, name another image, or install bubblewrap (docs/embedded.md)."
+    if _is_folder(image):
+        return "Name a folder with a root file system, or an image."
+    other = "another engine" if name == "embedded" else "Docker 27 or later, or Podman"
+    return f"Name 'host' or a folder with a root file system (docs/embedded.md); or use {other}."
+
+
+def _is_folder(image: str) -> bool:
+    """Tell whether an image is written as a path."""
+    return image.startswith(("/", "./", "../"))

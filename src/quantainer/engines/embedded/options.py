@@ -11,7 +11,7 @@ from pathlib import Path
 from quantainer.engines.request import Request
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["Limits", "Wishes", "understand"]
+__all__ = ["Limits", "Wishes", "refuse_unknown", "understand"]
 
 # Without meaning here, and without harm.
 _IGNORED = frozenset(
@@ -73,9 +73,7 @@ def understand(request: Request, default_command: tuple[str, ...]) -> Wishes:
     Raises:
         QuantainerError: ``bad_request`` naming an option this engine does not have.
     """
-    for option in request.options:
-        if option.name not in _IGNORED | _TAKEN:
-            raise _unsupported(option.words[0].partition("=")[0])
+    refuse_unknown(request)
     for network in request.values("network") + request.values("net"):
         if network != "none":
             raise _unsupported(f"--network {network}")
@@ -94,6 +92,17 @@ def understand(request: Request, default_command: tuple[str, ...]) -> Wishes:
         terminal=request.flag("tty"),
         read_only=request.flag("read-only"),
     )
+
+
+def refuse_unknown(request: Request) -> None:
+    """Refuse options that this engine does not have; what follows one may not be its value.
+
+    Raises:
+        QuantainerError: ``bad_request``.
+    """
+    for option in request.options:
+        if option.name not in _IGNORED | _TAKEN:
+            raise _unsupported(option.words[0].partition("=")[0])
 
 
 def _unsupported(what: str) -> QuantainerError:
