@@ -25,6 +25,7 @@ from qiskit.circuit.library import QFTGate, RZZGate, U3Gate, UnitaryGate, XGate
 from qiskit.circuit.random import random_circuit
 from qiskit.quantum_info import Operator, random_unitary
 
+from quantainer.circuits.angle import reduced
 from quantainer.circuits.builder import STANDARD_GATES
 from quantainer.circuits.qasm3 import export, read
 from quantainer_client.errors import QuantainerError
