@@ -169,7 +169,9 @@ def test_jobs(broker: Broker, flipped: Path) -> None:
     assert json.loads(broker("jobs", "show", job, "--json").stdout)["state"] == "DONE"
     assert "DONE" in broker("jobs", "show", job).stdout
     assert json.loads(broker("jobs", "result", job, "--json").stdout)["counts"] == {"01": 3}
-    assert json.loads(broker("jobs", "cancel", job, "--json").stdout)["state"] == "DONE"
+    cancelled = json.loads(broker("jobs", "cancel", job, "--json").stdout)
+    assert cancelled == {"job": job, "state": "DONE", "effect": "none"}
+    assert "had ended before (DONE)" in broker("jobs", "cancel", job).stdout
     refused = broker("jobs", "show", "0" * 24, check=False)
     assert (refused.returncode, "no job" in refused.stderr) == (1, True)
 

@@ -231,6 +231,7 @@ class Daemon:
             "memory": {
                 "limit_bytes": self._memory.limit_bytes,
                 "source": self._memory.source,
+                "warnings": _memory_warnings(self._memory),
             },
             "sockets": {
                 "host": str(self._runtime / HOST_SOCKET),
@@ -364,10 +365,18 @@ async def _for_ever(chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
 def _warn(cpu: CpuGrant, memory: MemoryGrant) -> None:
     log.info("threads: %d (%s)", cpu.threads, cpu.source)
     log.info("memory for jobs: %d MiB (%s)", memory.limit_bytes >> 20, memory.source)
-    if memory.limit_bytes < _LITTLE_MEMORY:
-        log.warning("hardly any memory is left for jobs: raise the limit of this node")
-    for warning in cpu.warnings:
+    for warning in (*_memory_warnings(memory), *cpu.warnings):
         log.warning("%s", warning)
+
+
+def _memory_warnings(memory: MemoryGrant) -> list[str]:
+    if memory.limit_bytes >= _LITTLE_MEMORY:
+        return []
+    return [
+        f"hardly any memory is left for jobs, {memory.limit_bytes >> 20} MiB ({memory.source}, "
+        "less the reserve for the broker and its workers): circuits will be refused; "
+        "raise memory_limit, or lower memory_reserve"
+    ]
 
 
 def notify_systemd(state: str) -> None:

@@ -7,6 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from quantainer.cli.console import Console
+from quantainer.cli.host import size
 
 __all__ = ["print_facts"]
 
@@ -39,7 +40,7 @@ def _rows(fields: dict[str, Any]) -> list[tuple[str, str]]:
         ("Clifford", "yes" if fields["clifford"] else f"no, {fields['t_count']} rotations outside"),
         ("feedback", _feedback(fields)),
         ("light cone", f"{fields['light_cone']} qubits"),
-        ("memory", ", ".join(f"{k} {_bytes(v)}" for k, v in fields["memory_bytes"].items())),
+        ("memory", ", ".join(f"{k} {size(v)}" for k, v in fields["memory_bytes"].items())),
     ]
     if fields["parameters"]:
         rows.append(("parameters", ", ".join(fields["parameters"])))
@@ -71,12 +72,3 @@ def _feedback(fields: dict[str, Any]) -> str:
     if fields["dynamic"]:
         return "operations depend on measured values"
     return "mid-circuit measurement or reset" if fields["mid_circuit"] else "none"
-
-
-def _bytes(value: int) -> str:
-    size = float(value)
-    for unit in ("B", "KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
-        if size < 1024:
-            return f"{size:.0f} {unit}" if unit == "B" else f"{size:.1f} {unit}"
-        size /= 1024
-    return "over 1024 EiB"

@@ -20,7 +20,7 @@ app = typer.Typer(
     help="List, show, fetch or cancel jobs.",
 )
 
-_ID_LENGTH = 24
+_TENANT_WIDTH = 24
 AsJson = Annotated[bool, typer.Option("--json", help="Print JSON.")]
 JobName = Annotated[str, typer.Argument(metavar="JOB", help="The job's identifier.")]
 
@@ -100,18 +100,34 @@ def result(
 
 @app.command()
 def cancel(job: JobName, as_json: AsJson = False) -> None:
-    """Ask for the end of a job.
+    """Ask for the end of a job, and say what became of that.
+
+    In JSON, "effect" is "cancelled", "asked" (it runs, and ends soon) or "none" (it had ended).
 
     \b
     Examples:
       quantainer jobs cancel c2e29df62a0584ccfde36f90
     """
     reply = ask("cancel", job=job)
-    facts = {"job": reply["job"], "state": reply["state"]}
+    facts = {"job": reply["job"], "state": reply["state"], "effect": _effect(reply["state"])}
     if as_json:
         print_json(facts)
         return
-    typer.echo(f"{facts['job']} {facts['state']}")
+    typer.echo(f"{facts['job']} {_EFFECTS[facts['effect']].format(state=facts['state'])}")
+
+
+_EFFECTS = {
+    "none": "had ended before ({state}): there is nothing to cancel",
+    "cancelled": "is cancelled",
+    "asked": "is {state}: it is asked to end, and `quantainer jobs show` tells when it has",
+}
+
+
+def _effect(state: str) -> str:
+    """Return what a cancellation did to a job that is in this state after it."""
+    if state in ("DONE", "FAILED"):
+        return "none"
+    return "cancelled" if state == "CANCELLED" else "asked"
 
 
 def _shown(name: str, value: Any) -> str:
@@ -137,22 +153,40 @@ def _find(job: str) -> dict[str, Any]:
 
 
 def table(jobs: list[dict[str, Any]]) -> Any:
-    """Return jobs as a table."""
+    """Return jobs as a table, one line each; of several tenants' jobs it says whose."""
     from rich.table import Table
 
-    listed = Table(box=None, header_style="bold")
-    listed.add_column("job", no_wrap=True, min_width=_ID_LENGTH)  # whole: it is what is copied
-    for heading in ("state", "backend", "shots", "age", "tenant", ""):
-        listed.add_column(heading, justify="right" if heading in ("shots", "age") else "left")
-    for job in jobs:
-        error = job.get("error") or {}
-        listed.add_row(
-            job["job"],
-            job["state"],
-            job["backend"],
-            f"{job['shots_done']}/{job['shots']}",
-            duration(time.time() - job["submitted_at"]),
-            str(job.get("tenant", ""))[:24],
-            error.get("code", ""),
+    error = "error" if any(job.get("error") for job in jobs) else ""
+    tenant = "tenant" if len({job.get("tenant") for job in jobs}) > 1 else ""
+    headings = ["job", "state", "backend", "shots", "age", *filter(None, (tenant, error))]
+    rows = [_cells(job) for job in jobs]
+    listed = Table(box=None, header_style="bold", padding=(0, 1, 0, 0), pad_edge=False)
+    for heading in headings:
+        squeezed = heading in ("tenant", "error")
+        listed.add_column(
+            heading,
+            justify="right" if heading in ("shots", "age") else "left",
+            no_wrap=True,
+            min_width=None if squeezed else max([0, *(len(row[heading]) for row in rows)]),
+            max_width=_TENANT_WIDTH if heading == "tenant" else None,
         )
+    for row in rows:
+        listed.add_row(*(row[heading] for heading in headings))
     return listed
+
+
+def _cells(job: dict[str, Any]) -> dict[str, str]:
+    return {
+        "job": job["job"],
+        "state": job["state"],
+        "backend": job["backend"],
+        "shots": _shots(job),
+        "age": " ".join(duration(time.time() - job["submitted_at"]).split()[:2]),
+        "tenant": str(job.get("tenant", "")),
+        "error": (job.get("error") or {}).get("code", ""),
+    }
+
+
+def _shots(job: dict[str, Any]) -> str:
+    done, total = job["shots_done"], job["shots"]
+    return str(total) if done == total else f"{done}/{total}"

@@ -14,7 +14,8 @@ import typer
 
 from quantainer.broker.configuration import load
 from quantainer.cli import values
-from quantainer.cli.host import open_channel, print_json
+from quantainer.cli.host import CALL_TIMEOUT, open_channel, print_json
+from quantainer.cli.status import warnings_of
 from quantainer.core.settings import Resolved
 from quantainer_client.errors import QuantainerError
 
@@ -112,6 +113,8 @@ def up(
         return
     typer.echo(f"Broker {started['pid']} answers on {started['socket']}.")
     typer.echo(f"Log: {started['log']}")
+    for warning in started["warnings"]:
+        typer.echo(f"warning: {warning}", err=True)
 
 
 def _start_detached(resolved: Resolved, flags: dict[str, Any]) -> dict[str, Any]:
@@ -141,7 +144,20 @@ def _start_detached(resolved: Resolved, flags: dict[str, Any]) -> dict[str, Any]
             env=_environment(),
         )
     _await_ready(process, socket, log, start)
-    return {"pid": process.pid, "socket": str(socket), "log": str(log)}
+    return {
+        "pid": process.pid,
+        "socket": str(socket),
+        "log": str(log),
+        "warnings": warnings_of(_status(socket)),
+    }
+
+
+def _status(socket: Path) -> dict[str, Any]:
+    channel = open_channel(socket)
+    try:
+        return channel.round_trip("status", {}, None, CALL_TIMEOUT)[0]
+    finally:
+        channel.close()
 
 
 def _environment() -> dict[str, str]:

@@ -41,13 +41,16 @@ class Program:
 
     def notes(self) -> tuple[str, ...]:
         """Say what was chosen."""
+        notes = []
         if self.options.gate_library == "strict":
-            notes = ["read with the strict gate library of the OpenQASM 2 paper"]
-        else:
-            extension = enumerate(self.source.extension)
-            names = sorted(gate.name for index, gate in extension if index in self.used)
-            wider = f"; not in the strict one: {', '.join(names)}" if names else ""
-            notes = [f"read with the wider (legacy) gate library{wider}"]
+            notes.append("read with the strict gate library of the OpenQASM 2 paper")
+        extension = enumerate(self.source.extension)
+        names = sorted(gate.name for index, gate in extension if index in self.used)
+        if names:
+            wider = ", ".join(names)
+            notes.append(
+                f"read with the wider (legacy) gate library; not in the strict one: {wider}"
+            )
         if self.never:
             notes.append(f"{self.never} conditions can never be met: their value is too large")
         return tuple(notes)
