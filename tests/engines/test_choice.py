@@ -59,7 +59,8 @@ def test_every_reason_is_told() -> None:
         ("auto", "./x", [Named("docker", missing="-"), Named("embedded", missing="-")], "a folder"),
         ("auto", "x:1", [Named("docker", "-"), Named("embedded", missing="-")], "use Docker 27"),
         ("embedded", "x:1", [Named("embedded", missing="-")], "use another engine"),
-        ("docker", "./x", [Named("docker", missing="-")], "Leave out --engine"),
+        ("docker", "./x", [Named("docker", missing="-")], "leave out --engine"),
+        ("auto", "./x", [Named("docker", missing="-"), Named("embedded", "-")], "bubblewrap"),
     ],
 )
 def test_hint_tells_the_way_out(name: str, image: str, engines: list[Named], hint: str) -> None:

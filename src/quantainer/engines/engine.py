@@ -72,8 +72,10 @@ def _way_out(name: str, image: str, usable: list[str]) -> str:
     """Return what to do if the engines that work, if any do, cannot have the image."""
     if not usable:
         return "Install Docker 27 or later, Podman, or bubblewrap; see docs/embedded.md."
+    if name in ("docker", "podman"):
+        return "Name another image, or leave out --engine."
     if "embedded" not in usable:
-        return "Leave out --engine, name another image, or install bubblewrap (docs/embedded.md)."
+        return "Name another image, or install bubblewrap (docs/embedded.md)."
     if _is_folder(image):
         return "Name a folder with a root file system, or an image."
     other = "another engine" if name == "embedded" else "Docker 27 or later, or Podman"
