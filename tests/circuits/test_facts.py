@@ -348,9 +348,9 @@ def test_measuring_is_linear() -> None:
         circuit = Circuit(program, "test")
         best = math.inf
         for _ in range(3):
-            start = time.perf_counter()
+            start = time.process_time()
             measure(circuit)
-            best = min(best, time.perf_counter() - start)
+            best = min(best, time.process_time() - start)
         return best
 
     assert seconds(40_000) < 20 * seconds(5_000)

@@ -234,20 +234,20 @@ def test_limits_are_named() -> None:
 def test_deep_expressions_do_no_harm(expression: str) -> None:
     for body in (f"qreg q[1]; rx({expression}) q[0];",
                  f"gate g(a) q {{ rx({expression}) q; }} qreg q[1]; g(1) q[0];"):  # fmt: skip
-        start = time.monotonic()
+        start = time.process_time()
         with pytest.raises(QuantainerError) as caught:
             program(body)
         assert caught.value.code == "too_large"
-        assert time.monotonic() - start < 2
+        assert time.process_time() - start < 2
 
 
 def test_definitions_that_double_are_refused_before_they_are_expanded() -> None:
     lines = ["gate g0 a { h a; }"]
     lines += [f"gate g{k} a {{ g{k - 1} a; g{k - 1} a; }}" for k in range(1, 60)]
-    start = time.monotonic()
+    start = time.process_time()
     with pytest.raises(QuantainerError, match="too many gates"):
         program("\n".join(lines) + " qreg q[1]; g59 q[0];")
-    assert time.monotonic() - start < 5
+    assert time.process_time() - start < 5
 
 
 def test_definitions_nested_too_deeply_are_refused() -> None:
@@ -263,9 +263,9 @@ def test_time_is_linear_in_the_length() -> None:
             f"rz(0.{k}) q[{k % 20}];\ncx q[{k % 20}],q[{(k + 1) % 20}];\n"
             for k in range(lines // 2)
         )
-        start = time.perf_counter()
+        start = time.process_time()
         program(body)
-        return time.perf_counter() - start
+        return time.process_time() - start
 
     seconds(1000)
     short, long = min(seconds(20_000) for _ in range(3)), seconds(200_000)
@@ -370,10 +370,10 @@ def test_faults_are_found_in_linear_time() -> None:
         "a(" * 200 + ")" * 200_000,
         "impossible" + "_" * 10**6,
     ):
-        start = time.monotonic()
+        start = time.process_time()
         with pytest.raises(QuantainerError):
             read((head + tail).encode(), "f", options=ReadOptions(keep_faults=True))
-        assert time.monotonic() - start < 5
+        assert time.process_time() - start < 5
 
 
 @given(st.lists(st.sampled_from(

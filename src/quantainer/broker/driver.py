@@ -5,21 +5,18 @@ from __future__ import annotations
 import asyncio
 import logging
 import math
-import os
 import time
 from collections.abc import Callable
 from dataclasses import dataclass
 from typing import Any
 
+from quantainer.broker.executions import Executions
 from quantainer.broker.headroom import Headroom
-from quantainer.broker.outcomes import Outcome, Outcomes
-from quantainer.broker.parts import Packed, pack
+from quantainer.broker.outcomes import Outcomes
 from quantainer.broker.payloads import Payloads
 from quantainer.broker.plans import JobPlan
-from quantainer.broker.process import Answer, WorkerProcess
 from quantainer.broker.queue import FairQueue
 from quantainer.broker.recorder import Recorder
-from quantainer.broker.stopwatch import Stopwatch
 from quantainer.broker.store import Store
 from quantainer.broker.ticket import Resources, Ticket
 from quantainer.broker.timers import Timers
@@ -52,18 +49,6 @@ class _Waiting:
     number: int
 
 
-@dataclass(slots=True)
-class _Execution:
-    attempt: int
-    worker: WorkerProcess
-    watch: Stopwatch
-    spent: float | None = None
-
-    def seconds(self) -> float:
-        """Return what the job took of its worker; once that has answered, it is settled."""
-        return self.watch.seconds() if self.spent is None else self.spent
-
-
 class Driver:
     """Feeds events to the life cycle and obeys its instructions, in order."""
 
@@ -84,12 +69,13 @@ class Driver:
         self.pool: Pool | None = None
         self.headroom: Headroom | None = None
         self.lease_closed: Callable[[Lease], None] = lambda _: None
-        self._run_seconds = run_seconds
         self._inbox: list[Event] = []
         self._handling = False
         self._dispatching = False
         self._new: Job | None = None
-        self._executions: dict[str, _Execution] = {}
+        self._executions = Executions(
+            store, payloads, self._recorder, lifecycle.job, self.handle, run_seconds
+        )
         self._waiting: dict[str, _Waiting] = {}
         self._waiters: dict[str, list[Callable[[Job], None]]] = {}
         self._timers = Timers(lambda job: self.handle(events.DeadlineReached(job, at=time.time())))
@@ -106,7 +92,7 @@ class Driver:
             instructions.Start: lambda do: self._start(do.job),
             instructions.Freeze: self._freeze,
             instructions.Thaw: self._thaw,
-            instructions.Abort: self._abort,
+            instructions.Abort: lambda do: self._executions.abort(do.job, do.attempt),
             instructions.StartTimer: lambda do: self._timers.start(do.job, do.seconds),
             instructions.HoldTimer: lambda do: self._timers.hold(do.job),
             instructions.ResumeTimer: lambda do: self._timers.resume(do.job),
@@ -273,7 +259,8 @@ class Driver:
         worker = None if self.pool is None else self.pool.free(job.payload_digest)
         if self.pool is None or worker is None:
             error = QuantainerError("internal", f"No worker was free for job {job.id}.")
-            self._died(job, error, retry=True)
+            gone = events.WorkerDied(job.id, job.attempt, error.to_dict(), True, at=time.time())
+            self.handle(gone)
             return
         if self.queue.overdrawn(job.id):
             self.handle(
@@ -281,105 +268,19 @@ class Driver:
             )
             return
         threads = max(1, self.queue.free.cores + 1)
-        try:
-            fd = self.payloads.descriptor(job.payload_digest)
-        except QuantainerError as error:
-            self.handle(events.JobErred(job.id, job.attempt, error.to_dict(), at=time.time()))
-            return
-        message = {
-            "op": "execute",
-            "request": job.request,
-            "threads": threads,
-            "memory_bytes": job.memory_bytes,
-            "number": self._waiting[job.id].number if job.id in self._waiting else 0,
-        }
-        self._executions[job.id] = _Execution(job.attempt, worker, Stopwatch(worker.account))
-        self.pool.execute(
-            worker,
-            message,
-            fd,
-            digest=job.payload_digest,
-            seconds=self._run_seconds,
-            answered=lambda answer: self._answered(job, answer),
-            died=lambda reason: self._worker_gone(job, worker, reason),
-            progressed=lambda answer: self._recorder.save_part(job, answer),
-            parts=self._parts(job.id) if self.store.chunks.has(job.id) else None,
-        )
-
-    def _parts(self, job_id: str) -> asyncio.Future[Packed]:
-        """Fetch what is durable of a job, off the loop: it may be much."""
-
-        def fetch() -> Packed:
-            chunks = self.store.chunks.of(job_id)
-            log.info("job %s goes on after %d durable parts", job_id, len(chunks))
-            return pack(chunks)
-
-        return asyncio.get_running_loop().run_in_executor(None, fetch)
-
-    def _answered(self, job: Job, answer: Answer) -> None:
-        execution = self._executions.get(job.id)
-        if execution is not None and execution.attempt == job.attempt:
-            execution.spent = execution.seconds()
-        if answer.fields.get("ok") is not True:
-            if answer.fd is not None:
-                os.close(answer.fd)
-            error = QuantainerError.from_dict(answer.fields.get("error") or {}).to_dict()
-            self.handle(events.JobErred(job.id, job.attempt, error, at=time.time()))
-            return
-        self._recorder.take(job, Outcome.of(answer))
-        self.handle(events.ResultReady(job.id, job.attempt, at=time.time()))
-        current = self.lifecycle.job(job.id)
-        if current is None or current.attempt != job.attempt:
-            self._recorder.drop(job.id)
-
-    def _worker_gone(self, job: Job, worker: WorkerProcess, reason: str) -> None:
-        if worker.overdue:
-            error = QuantainerError(
-                "timeout",
-                f"Job {job.id} ran longer than this node allows.",
-                limit=self._run_seconds,
-                hint="Split the job, or raise the setting job_timeout.",
-            )
-            self.handle(events.JobErred(job.id, job.attempt, error.to_dict(), at=time.time()))
-            return
-        if worker.memory_was_refused:
-            self._died(job, _outgrown(job), retry=False)  # it would take as much again
-            return
-        error = QuantainerError(
-            "worker_died",
-            f"The worker process of job {job.id} {reason} (attempt {job.attempt}).",
-            hint="If it happens again: fewer qubits, another method or engine; see the log.",
-        )
-        self._died(job, error, retry=True)
-
-    def _died(self, job: Job, error: QuantainerError, *, retry: bool) -> None:
-        self.handle(events.WorkerDied(job.id, job.attempt, error.to_dict(), retry, at=time.time()))
+        number = self._waiting[job.id].number if job.id in self._waiting else 0
+        self._executions.start(job, self.pool, worker, threads, number)
 
     def _release(self, do: instructions.Release) -> None:
-        execution = self._executions.pop(do.job, None)
-        spent = None if execution is None else execution.seconds()
-        self.queue.release(do.job, spent)
+        self.queue.release(do.job, self._executions.end(do.job))
 
     def _freeze(self, do: instructions.Freeze) -> None:
         self.queue.suspend(do.job)
-        execution = self._executions.get(do.job)
-        if execution is not None and execution.attempt == do.attempt:
-            execution.worker.freeze()
-            execution.watch.freeze()
+        self._executions.freeze(do.job, do.attempt)
 
     def _thaw(self, do: instructions.Thaw) -> None:
         self.queue.resume(do.job)
-        execution = self._executions.get(do.job)
-        if execution is not None and execution.attempt == do.attempt:
-            execution.worker.thaw()
-            execution.watch.thaw()
-
-    def _abort(self, do: instructions.Abort) -> None:
-        execution = self._executions.get(do.job)
-        if execution is None or execution.attempt != do.attempt:
-            self.handle(events.Aborted(do.job, do.attempt, at=time.time()))
-            return
-        execution.worker.kill("was ended: its job was cancelled")
+        self._executions.thaw(do.job, do.attempt)
 
     # Those who wait
 
@@ -419,16 +320,6 @@ def _crowded_out(job: Job) -> QuantainerError:
         "The job fits into this node, but other programs of the machine hold the memory.",
         needed=job.memory_bytes,
         hint="Submit it again when they need less, or ask for fewer qubits or single precision.",
-    )
-
-
-def _outgrown(job: Job) -> QuantainerError:
-    return QuantainerError(
-        "out_of_memory",
-        f"Job {job.id} needed more memory than it was admitted with; its worker process ended.",
-        limit=job.memory_bytes,
-        hint="Ask for fewer qubits or shots, or another method or engine; "
-        "as planned it should have fitted: please report the circuit.",
     )
 
 
