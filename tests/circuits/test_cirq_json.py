@@ -207,7 +207,7 @@ def test_a_key_measured_again_gets_a_register_of_its_own() -> None:
         (cirq.Circuit(cirq.depolarize(0.1)(A)), "DepolarizingChannel is noise"),
         ([cirq.Circuit(), cirq.Circuit()], "one circuit expected, got a list of 2"),
         (cirq.Circuit(cirq.IdentityGate(qid_shape=(3,))(cirq.LineQid(0, 3))), "qudit"),
-        (cirq.X, "cannot read cirq_type '_PauliX'"),
+        (cirq.X, "the file holds '_PauliX', not a circuit"),
     ],
 )  # fmt: skip
 def test_what_is_no_circuit_is_refused_with_its_line(circuit: object, message: str) -> None:

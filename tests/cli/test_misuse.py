@@ -144,5 +144,7 @@ def test_drawing_without_its_packages_names_them(tmp_path: Path, package: str) -
     )
     assert done.returncode == 1
     assert "matplotlib and pylatexenc" in done.stderr
+    assert f"not installed: {package}." in done.stderr
+    assert f"{sys.executable} -m pip install {package}" in done.stderr
     assert "quantainer[plot]" in done.stderr
     assert not (tmp_path / "x.png").exists()

@@ -141,16 +141,23 @@ def _check(options: Options, engines: Mapping[str, Simulator]) -> None:
     if options.method is not None and options.method not in METHODS:
         raise _unknown("method", options.method, METHODS)
     if options.engine is not None and options.engine not in engines:
-        raise _unknown("engine", options.engine, tuple(sorted(engines)))
+        raise _unknown("engine", options.engine, tuple(sorted(engines)), _EXTRAS)
     if options.precision not in (None, "single", "double"):
         raise _unknown("precision", options.precision, ("single", "double"))
 
 
-def _unknown(what: str, value: str | None, known: tuple[str, ...]) -> QuantainerError:
+_EXTRAS = {"lightning": "lightning", "panta": "fast", "prism": "fast", "qevedo": "fast"}
+"""Engines that come with an extra of the package quantainer."""
+
+
+def _unknown(
+    what: str, value: str, known: tuple[str, ...], extras: Mapping[str, str] | None = None
+) -> QuantainerError:
+    extra = f"It comes with quantainer[{extras[value]}]. " if extras and value in extras else ""
     return QuantainerError(
         "invalid_option",
         f"There is no {what} {value!r} here.",
-        hint=f"One of: {', '.join(known)}; or none, and it is chosen.",
+        hint=f"{extra}One of: {', '.join(known)}; or none, and it is chosen.",
     )
 
 

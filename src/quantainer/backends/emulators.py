@@ -159,7 +159,7 @@ def _check(name: str, pub: Pub, options: Options) -> None:
         raise QuantainerError(
             "no_measurement",
             f"{pub.circuit.name or 'The circuit'} measures nothing: sampling yields nothing.",
-            hint="Add measurements, or ask for expectation values.",
+            hint="Add measurements, or ask an SDK's estimator for expectation values.",
         )
     if not pub.observables and (pub.shots is None or pub.shots < 1):
         raise QuantainerError("invalid_shots", "Sampling needs at least one shot.", needed=1)

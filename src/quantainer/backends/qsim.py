@@ -406,7 +406,8 @@ def _check_sampling(pub: Pub, program: Program) -> None:
         raise QuantainerError(
             "no_measurement",
             f"{what}{more}: sampling {pub.circuit.name or 'the circuit'} yields nothing.",
-            hint="Add measurements (measure_all() in Qiskit), or ask for expectation values.",
+            hint="Add measurements (measure_all() in Qiskit), or ask an SDK's estimator for "
+            "expectation values.",
         )
     if pub.shots is None or pub.shots < 1:
         raise QuantainerError(

@@ -326,7 +326,9 @@ def _unmeasured(name: str, facts: Facts) -> QuantainerError:
         bit = f"{register}[0]" if register else "any classical bit"
         message = f"No measurement writes bit {bit} of {name or 'the circuit'}."
     return QuantainerError(
-        "no_measurement", message, hint="Add a measurement, or ask for expectation values."
+        "no_measurement",
+        message,
+        hint="Add a measurement, or ask an SDK's estimator for expectation values.",
     )
 
 

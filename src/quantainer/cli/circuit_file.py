@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Any, Literal
 import typer
 
 from quantainer.cli.refusal import MisuseError
-from quantainer.core.spelling import guess
+from quantainer.core.spelling import guess, listed
 from quantainer_client.errors import QuantainerError
 from quantainer_client.includes import Program, with_includes
 from quantainer_client.inputs import inputs_of
@@ -103,6 +103,7 @@ class Reading:
                 return read(program.data, name, self.format, ReadOptions(**chosen))
         except QuantainerError as error:
             if error.code != "invalid_option":
+                error.hint = error.hint and error.hint.replace("`max_gates`", "--max-gates")
                 raise
             message = f"--circuit {self.circuit!r}: {error.message}"
             raise MisuseError(error.code, message, hint=error.hint) from None
@@ -150,7 +151,6 @@ def backend_named(name: str, limits: Limits) -> Backend:
         raise QuantainerError(
             "unknown_backend",
             f"There is no backend {name!r} here.",
-            limit=sorted(backends),
-            hint=f"{guess(name, backends)}`quantainer devices` lists the backends of this node.",
+            hint=f"{guess(name, backends)}There are {listed(backends)}: `quantainer devices`.",
         )
     return backends[name]

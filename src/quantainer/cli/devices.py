@@ -31,7 +31,7 @@ def devices(
       quantainer devices fake_lima       # every fact of one, as JSON
     """
     if name is not None:
-        print_json(ask("backends", name=name)["target"])
+        print_json(_facts(ask("backends", name=name)["target"]))
         return
     backends = ask("backends")["backends"]
     if as_json:
@@ -54,6 +54,17 @@ def devices(
             _described(facts),
         )
     Console().print(table)
+
+
+def _facts(target: dict[str, Any]) -> dict[str, Any]:
+    """Return the facts of one backend, with those that the list has and that follow from them."""
+    qubits = target["qubit_facts"]
+    usable = sum(1 for facts in qubits if facts["usable"])
+    return {
+        **target,
+        "clifford_qubits": target["clifford_qubits"] or target["qubits"],
+        "usable_qubits": usable if qubits else target["qubits"],
+    }
 
 
 def _described(facts: dict[str, Any]) -> Text:

@@ -7,7 +7,7 @@ from typing import Any
 from rich.table import Table
 
 from quantainer.cli.console import Console
-from quantainer.cli.host import size
+from quantainer.cli.size import size
 
 __all__ = ["print_facts"]
 

@@ -14,7 +14,7 @@ from quantainer_client import sockets
 from quantainer_client.channel import Channel
 from quantainer_client.payload import resolve
 
-__all__ = ["CALL_TIMEOUT", "ask", "duration", "host_socket", "open_channel", "print_json", "size"]
+__all__ = ["CALL_TIMEOUT", "ask", "duration", "host_socket", "open_channel", "print_json"]
 
 CALL_TIMEOUT = 30.0
 
@@ -58,18 +58,6 @@ def ask(op: str, *, timeout: float = CALL_TIMEOUT, **fields: Any) -> dict[str, A
 def print_json(value: Any) -> None:
     """Print facts for programs."""
     typer.echo(json.dumps(value, indent=2, ensure_ascii=False))
-
-
-def size(count: int) -> str:
-    """Return a number of bytes for people, in the largest unit that it reaches."""
-    if count < 1024:
-        return f"{count} B"
-    amount = float(count)
-    for unit in ("KiB", "MiB", "GiB", "TiB", "PiB", "EiB"):
-        amount /= 1024
-        if amount < 1024:
-            return f"{amount:.1f} {unit}"
-    return "over 1024 EiB"
 
 
 def duration(seconds: float) -> str:

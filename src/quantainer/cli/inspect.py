@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import sys
+from importlib.util import find_spec
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -47,8 +49,12 @@ def inspect(
     backend: BackendName = None,
     level: Level = None,
     as_json: Annotated[bool, typer.Option("--json", help="Print JSON.")] = False,
-    svg: Annotated[Path | None, typer.Option(help="Write a drawing as SVG.")] = None,
-    png: Annotated[Path | None, typer.Option(help="Write a drawing as PNG.")] = None,
+    svg: Annotated[
+        Path | None, typer.Option(help="Write a drawing as SVG; needs quantainer[plot].")
+    ] = None,
+    png: Annotated[
+        Path | None, typer.Option(help="Write a drawing as PNG; needs quantainer[plot].")
+    ] = None,
     circuit_format: Format = None,
     gate_library: GateLibrary = "legacy",
     circuit: CircuitName = None,
@@ -175,21 +181,33 @@ def _simulated(circuit: Circuit, facts: Facts, backend: Any, limits: Any) -> dic
 
 
 def _draw(circuit: Circuit, path: Path, kind: str) -> None:
-    try:
-        import matplotlib
-
-        matplotlib.use("Agg")
-        figure = circuit.program.draw("mpl", fold=40)
-    except ImportError:  # Qiskit's own error for a missing package is one too
+    missing = [name for name in ("matplotlib", "pylatexenc") if not _installed(name)]
+    if missing:
         raise QuantainerError(
             "invalid_option",
-            f"--{kind} draws with matplotlib and pylatexenc, which are not both installed.",
-            hint="Install quantainer[plot], or: pip install matplotlib pylatexenc",
-        ) from None
+            f"--{kind} draws with matplotlib and pylatexenc; not installed: {', '.join(missing)}.",
+            hint=f"They are the extra quantainer[plot]: {sys.executable} -m pip install "
+            f"{' '.join(missing)}",
+        )
+    import matplotlib
+
+    operations = circuit.program.size()
+    if operations > _DRAWN_OPERATIONS:
+        typer.echo(f"Drawing {operations} operations, which takes a while …", err=True)
+    matplotlib.use("Agg")
+    figure = circuit.program.draw("mpl", fold=40)
     try:
         figure.savefig(path, format=kind, bbox_inches="tight")
     except OSError as error:
         raise QuantainerError("invalid_option", f"{path}: {error.strerror}.") from None
+    typer.echo(f"{path} is written.", err=True)
+
+
+def _installed(package: str) -> bool:
+    try:
+        return find_spec(package) is not None
+    except ValueError:  # it was taken away from this process
+        return False
 
 
 def _print_drawing(circuit: Circuit, facts: Facts) -> None:

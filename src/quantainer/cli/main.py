@@ -75,6 +75,9 @@ class _Commands(TyperGroup):
         """Run the subcommand; a reader that has seen enough (``| head``) is no error."""
         try:
             return super().invoke(ctx)
+        except typer.BadParameter as error:
+            error.message = error.message.removeprefix("Value error, ")  # a library's own words
+            raise
         except BrokenPipeError as error:  # the framework would end in silence, whosever pipe it is
             if not _nobody_reads():
                 raise RuntimeError("a pipe to another process broke") from error

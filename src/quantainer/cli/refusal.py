@@ -6,6 +6,7 @@ from typing import Any
 
 import typer
 
+from quantainer.cli.size import size
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["MisuseError", "print_refusal"]
@@ -23,15 +24,22 @@ def print_refusal(error: QuantainerError) -> None:
     """Print what was refused, the limit, and the way out."""
     typer.echo(f"quantainer: {error.message}", err=True)
     figures = {"limit": error.limit, "needed": error.needed}
-    said = [f"{name}: {_shown(value)}" for name, value in figures.items() if value is not None]
+    in_bytes = error.code == "out_of_memory" or " bytes" in error.message
+    said = [
+        f"{name}: {_shown(value, in_bytes=in_bytes)}"
+        for name, value in figures.items()
+        if value is not None
+    ]
     if said:
         typer.echo(f"  {'; '.join(said)}", err=True)
     if error.hint:
         typer.echo(f"  {error.hint}", err=True)
 
 
-def _shown(value: Any) -> str:
+def _shown(value: Any, *, in_bytes: bool) -> str:
     """Return a limit for people; of a long list its beginning."""
+    if in_bytes and type(value) is int:
+        return f"{value} bytes ({size(value)})" if value >= 1024 else f"{value} bytes"
     if not isinstance(value, list):
         return str(value)
     more = f" and {len(value) - _LISTED_MAX} more" if len(value) > _LISTED_MAX else ""

@@ -7,7 +7,8 @@ from typing import Annotated, Any
 
 import typer
 
-from quantainer.cli.host import ask, duration, print_json, size
+from quantainer.cli.host import ask, duration, print_json
+from quantainer.cli.size import size
 
 __all__ = ["app", "warnings_of"]
 

@@ -6,10 +6,14 @@ from typing import Any
 
 from quantainer.circuits.cirq_json.values import UnknownTypeError
 
-__all__ = ["CIRCUITS", "Document"]
+__all__ = ["CIRCUITS", "Document", "NoCircuitError"]
 
 CIRCUITS = ("Circuit", "FrozenCircuit")
 _MAX_REFERENCES = 1000
+
+
+class NoCircuitError(UnknownTypeError):
+    """The file holds something else."""
 
 
 class Document:
@@ -23,11 +27,12 @@ class Document:
         """Return the one circuit.
 
         Raises:
-            UnknownTypeError: If it holds something else, or several circuits.
+            NoCircuitError: If it holds something else.
+            UnknownTypeError: If it holds several circuits.
         """
         found = self.resolve(self._only(self._content))
         if not isinstance(found, dict) or found.get("cirq_type") not in CIRCUITS:
-            raise UnknownTypeError(kind_of(found))
+            raise NoCircuitError(kind_of(found))
         return found
 
     def resolve(self, value: Any) -> Any:
@@ -57,7 +62,7 @@ class Document:
         kinds = [kind_of(entry) for entry in content]
         for kind in kinds:
             if kind not in (*CIRCUITS, "VAL", "REF"):
-                raise UnknownTypeError(kind)
+                raise NoCircuitError(kind)
         raise UnknownTypeError("Circuit", f"one circuit expected, got a list of {len(content)}")
 
 

@@ -7,7 +7,7 @@ import re
 
 from quantainer.circuits.builder import Builder
 from quantainer.circuits.circuit import Circuit
-from quantainer.circuits.cirq_json.document import Document
+from quantainer.circuits.cirq_json.document import Document, NoCircuitError
 from quantainer.circuits.cirq_json.operations import Operations
 from quantainer.circuits.cirq_json.values import UnknownTypeError
 from quantainer.circuits.lower import lower
@@ -70,6 +70,9 @@ def _unknown(error: UnknownTypeError, text: str, name: str) -> QuantainerError:
     line = text.count("\n", 0, found.start()) + 1 if found else 1
     if error.reason is not None:
         return invalid(name, error.reason, line=line, code="unsupported_circuit")
+    if isinstance(error, NoCircuitError):
+        reason = f"the file holds {kind!r}, not a circuit"
+        return invalid(name, reason, line=line, hint="Write a circuit: cirq.to_json(circuit).")
     package = _VENDORS.get(kind) or ("cirq-google" if kind.startswith("cirq.google.") else None)
     if package is not None:
         reason = f"unknown cirq_type {kind!r}: it is of the package {package}"

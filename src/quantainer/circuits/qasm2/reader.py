@@ -78,7 +78,9 @@ def _interpreted(source: Source) -> Circuit:
 
 
 def _parse_error(error: QASM2ParseError, source: Source) -> QuantainerError:
-    text = str(error).strip().strip("\"'")
+    text = str(error).strip()
+    if text[:1] == text[-1:] and text[:1] in ("'", '"'):
+        text = text[1:-1]
     found = _PLACE.match(text)
     if found is None:
         return invalid(source.name, text)
@@ -97,6 +99,8 @@ def _parse_error(error: QASM2ParseError, source: Source) -> QuantainerError:
 def _hint(reason: str, source: Source) -> str | None:
     if reason.startswith("unable to find"):
         return "Put its gate definitions into the file; only qelib1.inc is built in."
+    if "capital letters" in reason:
+        return "Write names in lower case: gates of the library are `h`, `cx`, `ccx`."
     unknown = _UNDEFINED.search(reason)
     return _hint_for(unknown["name"], source) if unknown else None
 

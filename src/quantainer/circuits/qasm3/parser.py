@@ -47,8 +47,8 @@ class _Parser(DeclarationParser):
         if token.text.split(".")[0] != "3":
             raise self.source.invalid(
                 token.at,
-                f"unsupported OpenQASM version {token.text}",
-                "Versions 2 and 3 are read.",
+                f"this is OpenQASM {token.text}, and to be read as OpenQASM 3",
+                "Leave the format out: it is found by content.",
             )
         self.take()
         self.expect(";", "after the version")
