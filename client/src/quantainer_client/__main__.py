@@ -223,8 +223,11 @@ def _print_result(result: Result) -> None:
 
 def _print_refusal(error: QuantainerError) -> None:
     print(f"quantainer: {error.message}", file=sys.stderr)
-    if error.limit is not None or error.needed is not None:
-        print(f"  limit: {error.limit}, needed: {error.needed}", file=sys.stderr)
+    unit = " bytes" if error.code == "out_of_memory" else ""
+    figures = {"limit": error.limit, "needed": error.needed}
+    said = [f"{name}: {value}{unit}" for name, value in figures.items() if value is not None]
+    if said:
+        print(f"  {'; '.join(said)}", file=sys.stderr)
     if error.hint:
         print(f"  {error.hint}", file=sys.stderr)
 
