@@ -77,7 +77,6 @@ def test_generate_refuses_a_name_that_engines_overlook(tmp_path: Path) -> None:
         (("run", "--rm"), "No image is named"),
         (("run", "--security-opt", "quantum.mode=x", "i"), "local, hybrid, qpu"),
         (("run", "--engine", "docker", "--device", "/dev/qsim", "i"), "docker"),
-        (("runtime", "configure", "--engine", "docker", "--set", "x"), "KEY=VALUE"),
     ],
 )
 def test_refusals_are_one_line_and_exit_1(
@@ -87,3 +86,9 @@ def test_refusals_are_one_line_and_exit_1(
     assert done.returncode == 1
     assert said in done.stderr
     assert "Traceback" not in done.stderr
+
+
+def test_a_setting_without_a_value_is_misuse(tmp_path: Path) -> None:
+    done = quantainer(tmp_path, "runtime", "configure", "--engine", "docker", "--set", "x")
+    assert done.returncode == 2
+    assert "KEY=VALUE" in done.stderr

@@ -163,7 +163,7 @@ def test_command_shows_the_change_and_what_to_restart(tmp_path: Path) -> None:
 
 def test_command_with_nothing_to_do_says_what_it_needs(tmp_path: Path) -> None:
     done = configure(environment={"HOME": str(tmp_path), "PATH": "/usr/bin:/bin"})
-    assert done.returncode == 1
+    assert done.returncode == 2
     assert "--engine" in done.stderr
 
 
