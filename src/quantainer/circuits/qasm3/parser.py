@@ -44,7 +44,14 @@ class _Parser(DeclarationParser):
         token = self.token
         if token.kind not in ("integer", "real"):
             raise self.refuse("expected a version, e.g. `OPENQASM 3.0;`")
-        if token.text.split(".")[0] != "3":
+        major = token.text.split(".")[0]
+        if major not in ("2", "3"):
+            raise self.source.invalid(
+                token.at,
+                f"unsupported OpenQASM version {token.text}",
+                "Versions 2 and 3 are read.",
+            )
+        if major == "2":
             raise self.source.invalid(
                 token.at,
                 f"this is OpenQASM {token.text}, and to be read as OpenQASM 3",
