@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import pytest
 from drawn_circuits import LINE4, device, flat, flat_circuits, same_up_to_phase, unitary_of
 from hypothesis import given, settings
@@ -34,12 +36,19 @@ def _acts_on(compiled: Compiled) -> set[int]:
     return {program.find_bit(bit).index for step in program.data for bit in step.qubits}
 
 
+MIXED = device(
+    4,
+    ((0, 1), (2, 1), (2, 3)),
+    basis_gates=("rz", "sx", "x", "cx", "ecr"),
+    gate_error={"cx 0 1": 0.01, "ecr 2 1": 0.02, "cx 2 3": 0.01},
+)
 TARGETS = {
     "line": device(4, LINE4),
     "all-to-all": device(3),
     "one-way line": device(4, ((0, 1), (1, 2), (2, 3))),
     "ecr": device(4, LINE4, basis_gates=("rz", "sx", "x", "ecr")),
     "cz with u": device(4, LINE4, basis_gates=("u", "cz")),
+    "a gate for each pair": MIXED,
     "hole at 0": device(5, ((0, 1), (1, 2), (2, 3), (3, 4)), dead=(0,)),
     "any gate": TargetFacts(name="ideal", kind="simulator", qubits=20),
 }
@@ -71,6 +80,37 @@ def test_an_ideal_simulator_gets_the_same_unitary(drawn, level) -> None:
     compiled = _compile(circuit, TargetFacts(name="i", kind="simulator", qubits=qubits), level)
     expected = Operator(read(circuit.encode()).program).data
     assert same_up_to_phase(unitary_of(compiled, qubits), expected)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_each_pair_gets_the_gate_that_it_has(level: int) -> None:
+    circuit = Flat(4, 1).h(0).cx(0, 1).cx(1, 2).cx(3, 2).cx(3, 0).measure(0, 0)
+    circuit.cx(1, 0, condition=([0], 1)).cx(2, 1, condition=([0], 1))
+    compiled = _compile(circuit, replace(MIXED, dynamic=True), level)
+    found = set()
+    steps = [(step, compiled.program.qubits) for step in compiled.program.data]
+    while steps:
+        step, qubits = steps.pop()
+        at = [qubits.index(bit) for bit in step.qubits]
+        names = dict(enumerate(at))
+        if step.operation.name == "if_else":
+            (block, *_) = step.operation.blocks
+            outer = [compiled.program.qubits[names[place]] for place in range(block.num_qubits)]
+            inner = dict(zip(block.qubits, outer, strict=True))
+            steps += [
+                (each.replace(qubits=[inner[bit] for bit in each.qubits]), qubits)
+                for each in block.data
+            ]
+        elif len(at) == 2 and step.operation.name != "barrier":
+            found.add(f"{step.operation.name} {at[0]} {at[1]}")
+    assert found
+    assert found <= set(MIXED.gate_error)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_every_level_finds_the_qubits_that_are_connected(level: int) -> None:
+    target = device(6, ((1, 2), (2, 3), (4, 5)))
+    assert _acts_on(_compile(_ghz(3), target, level)) == {1, 2, 3}
 
 
 def test_dead_qubits_are_left_alone() -> None:

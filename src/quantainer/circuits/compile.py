@@ -15,7 +15,7 @@ from qiskit.transpiler import TranspilerError
 
 from quantainer.circuits.checks import reasons_against
 from quantainer.circuits.pipeline import Angles, pipeline
-from quantainer.circuits.target import Device, digest_of
+from quantainer.circuits.target import Device, digest_of, groups
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
@@ -141,6 +141,8 @@ def compile_program(
     if size > width or pinned:
         program, kept = _without_idle(program)
     places = _pinned_layout(pinned, kept, device) if pinned else None
+    if level == 0 and places is None:
+        places = _connected_layout(program.num_qubits, device)
     manager = _manager(target, device, level, seed, places, angles)
     try:
         with no_collection():
@@ -177,6 +179,18 @@ def _pinned_layout(pinned: frozenset[int], kept: list[int], device: Device) -> t
     place = {physical: index for index, physical in enumerate(device.usable)}
     free = iter([place[physical] for physical in device.usable if physical not in pinned])
     return tuple(place[index] if index in pinned else next(free) for index in kept)
+
+
+def _connected_layout(qubits: int, device: Device) -> tuple[int, ...] | None:
+    """Return the first qubits of the largest connected group, where not all are connected.
+
+    At level 0 no layout is sought: the first qubits of the device are taken as they come.
+    """
+    found = groups(device.facts.coupling_map or (), device.facts.qubits)
+    largest = max(map(sorted, found), key=len)
+    if device.facts.coupling_map is None or len(found) < 2 or qubits > len(largest):
+        return None
+    return tuple(largest[:qubits])
 
 
 def _manager(

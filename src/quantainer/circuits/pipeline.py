@@ -40,7 +40,9 @@ from qiskit.transpiler.passes import (
     VF2PostLayout,
 )
 
+from quantainer.circuits.mixed import SpellOut, gates_of_pairs, uniform
 from quantainer.core.target import TargetFacts
+from quantainer_client.columns import GATES
 from quantainer_client.qiskit.target import target_of
 
 __all__ = ["Angles", "pipeline"]
@@ -83,6 +85,11 @@ def pipeline(
         places: Where each qubit is to begin, if that is not to be chosen.
         angles: What the angles are.
     """
+    gates = gates_of_pairs(facts)
+    if gates is not None:
+        passes = pipeline(uniform(facts), level, seed, places, angles)
+        passes.scheduling = _spelling_out(facts, gates, level)
+        return passes
     target = target_of(asdict(facts))
     passes = generate_preset_pass_manager(
         optimization_level=level,
@@ -106,6 +113,14 @@ def pipeline(
         clean_up = _CleanUp(target, singles, by_error=_knows_errors(facts))
         passes.optimization = PassManager(clean_up)
     return passes
+
+
+def _spelling_out(facts: TargetFacts, gates: dict[tuple[int, ...], str], level: int) -> PassManager:
+    names = tuple(name for name in facts.basis_gates if GATES.get(name, (0, 0))[0] == 1)
+    made = PassManager(SpellOut(gates, names))
+    if level:
+        made.append(Optimize1qGatesDecomposition(target=target_of(asdict(facts))))
+    return made
 
 
 def _is_single(target: Target, name: str) -> bool:

@@ -23,7 +23,7 @@ from quantainer.core.target import TargetFacts
 from quantainer_client.columns import GATES
 from quantainer_client.qiskit.encode import encode_columns
 
-__all__ = ["Proxy", "Spelling", "proxy_of"]
+__all__ = ["Proxy", "Spelling", "proxy_of", "with_cx"]
 
 _GATES = ("cz", "ecr", "cx")
 _WIDE = {name for name, (qubits, _) in GATES.items() if qubits > 1}
@@ -68,13 +68,14 @@ def proxy_of(target: TargetFacts, level: int) -> Proxy | None:
     digest = digest_of(target)
     proxy = _proxies.get(digest)
     if proxy is None:
-        proxy = _proxies[digest] = Proxy(_with_cx(target, gate), gate, ways)
+        proxy = _proxies[digest] = Proxy(with_cx(target, gate), gate, ways)
         while len(_proxies) > _KEPT:
             _proxies.popitem(last=False)
     return proxy
 
 
-def _with_cx(target: TargetFacts, gate: str) -> TargetFacts:
+def with_cx(target: TargetFacts, gate: str) -> TargetFacts:
+    """Return a device with CX in the place of a gate, and all pairs in both directions."""
     names = tuple("cx" if name == gate else name for name in target.basis_gates)
     ways = dict.fromkeys(way for a, b in target.coupling_map or () for way in ((a, b), (b, a)))
     return replace(
