@@ -67,7 +67,7 @@ def _named(circuit: Circuit, device: Device) -> QuantainerError | None:
 
 def _group(circuit: Circuit, device: Device) -> QuantainerError | None:
     """Qubits that interact must fit into one connected group of the coupling map."""
-    limit = device.largest_group
+    limit = len(device.largest_group)
     if limit >= circuit.program.num_qubits:
         return None
     needed = max(map(len, groups(_interactions(circuit.program), circuit.program.num_qubits)))

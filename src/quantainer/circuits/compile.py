@@ -15,7 +15,7 @@ from qiskit.transpiler import TranspilerError
 
 from quantainer.circuits.checks import reasons_against
 from quantainer.circuits.pipeline import Angles, pipeline
-from quantainer.circuits.target import Device, digest_of, groups
+from quantainer.circuits.target import Device, digest_of
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
@@ -186,9 +186,8 @@ def _connected_layout(qubits: int, device: Device) -> tuple[int, ...] | None:
 
     At level 0 no layout is sought: the first qubits of the device are taken as they come.
     """
-    found = groups(device.facts.coupling_map or (), device.facts.qubits)
-    largest = max(map(sorted, found), key=len)
-    if device.facts.coupling_map is None or len(found) < 2 or qubits > len(largest):
+    largest = device.largest_group
+    if len(largest) == device.facts.qubits or qubits > len(largest):
         return None
     return tuple(largest[:qubits])
 

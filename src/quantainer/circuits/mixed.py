@@ -14,32 +14,27 @@ from typing import Any
 from qiskit import QuantumCircuit
 from qiskit.circuit import ControlFlowOp, Qubit
 from qiskit.converters import circuit_to_dag, dag_to_circuit
-from qiskit.transpiler import TransformationPass, generate_preset_pass_manager
+from qiskit.transpiler import TransformationPass
 
-from quantainer.circuits.proxy import with_cx
+from quantainer.circuits.proxy import WIDE, cx_in, with_cx
 from quantainer.core.target import TargetFacts
-from quantainer_client.columns import GATES
 
 __all__ = ["SpellOut", "gates_of_pairs", "uniform"]
 
 Pair = tuple[int, ...]
 _WRITTEN = ("cx", "cz", "ecr")
-_WIDE = {name for name, (qubits, _) in GATES.items() if qubits > 1}
 
 
 def gates_of_pairs(facts: TargetFacts) -> dict[Pair, str] | None:
     """Return the gate of each pair of a device; ``None`` if all pairs have every one it has."""
-    wide = sorted(set(facts.basis_gates) & _WIDE)
-    pairs = facts.coupling_map or ()
-    having = {
-        (*map(int, qubits),): name
-        for name, *qubits in map(str.split, facts.gate_error)
-        if name in wide
-    }
-    one_each = len([key for key in facts.gate_error if key.split()[0] in wide]) == len(having)
-    if len(wide) < 2 or not one_each or not set(wide) <= set(_WRITTEN) or set(having) != set(pairs):
+    wide = set(facts.basis_gates) & WIDE
+    if len(wide) < 2 or not wide <= set(_WRITTEN):
         return None
-    return having
+    keys = [key.split() for key in facts.gate_error]
+    having = [((*map(int, qubits),), name) for name, *qubits in keys if name in wide]
+    found = dict(having)
+    one_each = len(found) == len(having)
+    return found if one_each and found.keys() == set(facts.coupling_map or ()) else None
 
 
 def uniform(facts: TargetFacts) -> TargetFacts:
@@ -87,13 +82,4 @@ class SpellOut(TransformationPass):  # type: ignore[misc]
 
 @lru_cache(maxsize=64)
 def _written(gate: str, forward: bool, singles: tuple[str, ...]) -> Any:
-    """Return CX in another gate, or in one that has the other direction."""
-    program = QuantumCircuit(2)
-    program.cx(0, 1)
-    passes = generate_preset_pass_manager(
-        1,
-        basis_gates=[*singles, gate],
-        coupling_map=[[0, 1]] if forward else [[1, 0]],
-        initial_layout=[0, 1],
-    )
-    return circuit_to_dag(passes.run(program))
+    return circuit_to_dag(cx_in(gate, forward, singles))

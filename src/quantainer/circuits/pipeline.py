@@ -42,7 +42,6 @@ from qiskit.transpiler.passes import (
 
 from quantainer.circuits.mixed import SpellOut, gates_of_pairs, uniform
 from quantainer.core.target import TargetFacts
-from quantainer_client.columns import GATES
 from quantainer_client.qiskit.target import target_of
 
 __all__ = ["Angles", "pipeline"]
@@ -107,7 +106,7 @@ def pipeline(
         passes.init = PassManager(InverseCancellation())  # all gates are the target's already
         passes.optimization = PassManager(_Cancel())
         return passes
-    singles = [name for name in facts.basis_gates if _is_single(target, name)]
+    singles = _singles(target, facts)
     if level == 1 and any(target.operation_from_name(name).params for name in singles):
         passes.pre_init = PassManager(_Merge(singles))
         clean_up = _CleanUp(target, singles, by_error=_knows_errors(facts))
@@ -116,15 +115,17 @@ def pipeline(
 
 
 def _spelling_out(facts: TargetFacts, gates: dict[tuple[int, ...], str], level: int) -> PassManager:
-    names = tuple(name for name in facts.basis_gates if GATES.get(name, (0, 0))[0] == 1)
-    made = PassManager(SpellOut(gates, names))
+    target = target_of(asdict(facts))
+    made = PassManager(SpellOut(gates, tuple(_singles(target, facts))))
     if level:
-        made.append(Optimize1qGatesDecomposition(target=target_of(asdict(facts))))
+        made.append(Optimize1qGatesDecomposition(target=target))
     return made
 
 
-def _is_single(target: Target, name: str) -> bool:
-    return name in target and target.operation_from_name(name).num_qubits == 1
+def _singles(target: Target, facts: TargetFacts) -> list[str]:
+    """Return the one-qubit gates of a target."""
+    names = [name for name in facts.basis_gates if name in target]
+    return [name for name in names if target.operation_from_name(name).num_qubits == 1]
 
 
 def _knows_errors(facts: TargetFacts) -> bool:

@@ -9,6 +9,7 @@ inverses are found at once, and CX is spelled out when the chains are put back.
 from __future__ import annotations
 
 from collections import OrderedDict
+from collections.abc import Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
@@ -23,11 +24,12 @@ from quantainer.core.target import TargetFacts
 from quantainer_client.columns import GATES
 from quantainer_client.qiskit.encode import encode_columns
 
-__all__ = ["Proxy", "Spelling", "proxy_of", "with_cx"]
+__all__ = ["WIDE", "Proxy", "Spelling", "cx_in", "proxy_of", "with_cx"]
 
 _GATES = ("cz", "ecr", "cx")
-_WIDE = {name for name, (qubits, _) in GATES.items() if qubits > 1}
 _KEPT = 64
+WIDE = frozenset(name for name, (qubits, _) in GATES.items() if qubits > 1)
+"""Gates on several qubits."""
 
 Spelling = list[tuple[str, tuple[int, ...], Chain | None]]
 """Gate and which of two qubits it is on; or the name is empty, and there is a chain."""
@@ -57,7 +59,7 @@ _proxies: OrderedDict[str, Proxy] = OrderedDict()
 
 def proxy_of(target: TargetFacts, level: int) -> Proxy | None:
     """Return the proxy of a device; ``None`` if it has CX in both directions, or other gates."""
-    wide = set(target.basis_gates) & _WIDE
+    wide = set(target.basis_gates) & WIDE
     if level != 1 or len(wide) != 1 or not fits_marks(target, level) or not target.coupling_map:
         return None
     (gate,) = wide
@@ -100,17 +102,28 @@ def _both_ways(values: dict[str, float], gate: str) -> dict[str, float]:
     return found
 
 
-@lru_cache(maxsize=16)
-def _spelled(gate: str, forward: bool) -> Spelling:
+def cx_in(gate: str, forward: bool, singles: Sequence[str]) -> QuantumCircuit:
+    """Return CX in another two-qubit gate, or in one that has the other direction.
+
+    Args:
+        gate: The gate.
+        forward: Whether it acts from the first qubit to the second.
+        singles: One-qubit gates to write the rest in.
+    """
     program = QuantumCircuit(2)
     program.cx(0, 1)
     passes = generate_preset_pass_manager(
         1,
-        basis_gates=["rz", "sx", "x", gate],
+        basis_gates=[*singles, gate],
         coupling_map=[[0, 1]] if forward else [[1, 0]],
         initial_layout=[0, 1],
     )
-    columns = encode_columns(passes.run(program))
+    return passes.run(program)
+
+
+@lru_cache(maxsize=16)
+def _spelled(gate: str, forward: bool) -> Spelling:
+    columns = encode_columns(cx_in(gate, forward, ("rz", "sx", "x")))
     if columns is None:
         raise AssertionError(f"CX cannot be written with {gate}")
     found: Spelling = []

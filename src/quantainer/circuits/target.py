@@ -69,12 +69,12 @@ class Device:
         return cls(facts, usable, dead)
 
     @property
-    def largest_group(self) -> int:
-        """Number of qubits in the largest connected group of usable qubits."""
+    def largest_group(self) -> list[int]:
+        """The largest connected group of usable qubits, in order."""
         coupling = self.facts.coupling_map
         if coupling is None:
-            return self.facts.qubits
-        return max(map(len, groups(coupling, self.facts.qubits)), default=0)
+            return list(range(self.facts.qubits))
+        return max(map(sorted, groups(coupling, self.facts.qubits)), key=len, default=[])
 
 
 def _moved(values: dict[str, float], place: dict[int, int]) -> dict[str, float]:

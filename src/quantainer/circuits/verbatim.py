@@ -21,6 +21,7 @@ from qiskit.circuit import Qubit
 
 from quantainer.circuits.builder import STANDARD_GATES, Builder
 from quantainer.circuits.chains import WRITTEN, Link, Pattern, Weights, gathered, pattern_of
+from quantainer.circuits.proxy import WIDE
 from quantainer.circuits.steps import columns_of
 from quantainer.circuits.strung import Strung
 from quantainer.core.target import TargetFacts
@@ -29,7 +30,6 @@ from quantainer_client.columns import GATES, Columns
 __all__ = ["Placed", "Written", "fits_verbatim", "placed", "written"]
 
 _TURNING = {name for name, (_, params) in GATES.items() if params}
-_WIDE = {name for name, (qubits, _) in GATES.items() if qubits > 1}
 
 
 def fits_verbatim(target: TargetFacts, level: int) -> bool:
@@ -43,7 +43,7 @@ def fits_verbatim(target: TargetFacts, level: int) -> bool:
         level == 1
         and {"sx", "x", "rz"} <= gates
         and gates & _TURNING == {"rz"}
-        and gates & _WIDE == {"cx"}
+        and gates & WIDE == {"cx"}
         and all((b, a) in ways for a, b in ways)
     )
 

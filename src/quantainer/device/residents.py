@@ -76,11 +76,10 @@ def _is_of(pid: int, peer: Peer) -> bool:
 
 def _ancestors(pid: int) -> Iterator[int]:
     while pid > 1:
-        try:
-            status = Path(f"/proc/{pid}/stat").read_text(encoding="utf-8", errors="replace")
-        except OSError:
+        fields = _status(pid)
+        if fields is None:
             return
-        pid = int(status.rpartition(")")[2].split()[1])
+        pid = int(fields[1])
         yield pid
 
 
@@ -98,10 +97,16 @@ def was_there(pid: int, born: str) -> bool:
 
 
 def _ticks(pid: int) -> int | None:
+    fields = _status(pid)
+    return None if fields is None else int(fields[19])
+
+
+def _status(pid: int) -> list[bytes] | None:
+    """Return the fields of ``/proc/PID/stat`` after the name, its state first; None if gone."""
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
-            return int(file.read().rpartition(b")")[2].split()[19])
-    except (OSError, IndexError):
+            return file.read().rpartition(b")")[2].split() or None
+    except OSError:
         return None
 
 
