@@ -118,6 +118,23 @@ def _expectation_is_refused_too(engine: str, limits: Limits) -> None:
     assert refused.value.code == ("unsupported_circuit" if engine == "qevedo" else "truncation")
 
 
+def _refused_before_its_run(
+    circuit: QuantumCircuit, engine: str, qsim: Qsim, monkeypatch: pytest.MonkeyPatch
+) -> QuantainerError:
+    """Return the refusal of a circuit for which only small bonds were tried."""
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    bonds = _spied_bonds(monkeypatch, qsim, engine)
+    options = Options(method="mps", engine=engine)
+    with pytest.raises(QuantainerError) as refused:
+        run(qsim, circuit, AMPLE, shots=1000, options=options)
+    assert refused.value.code == "truncation"
+    assert refused.value.needed > 0.5
+    assert bonds
+    assert max(bonds) <= 64
+    return refused.value
+
+
 @pytest.mark.parametrize(("qubits", "layers"), [(34, 60), (800, 60)])
 @pytest.mark.parametrize("engine", ENGINES)
 def test_a_hopeless_circuit_is_refused_before_its_run(
@@ -128,18 +145,10 @@ def test_a_hopeless_circuit_is_refused_before_its_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """Random layers: minutes or hours at the full bond, so the run must not begin."""
-    if engine not in qsim.engines:
-        pytest.skip(f"{engine} is not installed")
-    bonds = _spied_bonds(monkeypatch, qsim, engine)
-    options = Options(method="mps", engine=engine)
-    with pytest.raises(QuantainerError) as refused:
-        run(qsim, strongly_entangled(qubits, layers), AMPLE, shots=1000, options=options)
-    assert refused.value.code == "truncation"
-    assert refused.value.limit == 1e-3
-    assert refused.value.needed > 0.5
-    assert refused.value.hint
-    assert bonds
-    assert max(bonds) <= 64
+    circuit = strongly_entangled(qubits, layers)
+    refused = _refused_before_its_run(circuit, engine, qsim, monkeypatch)
+    assert refused.limit == 1e-3
+    assert refused.hint
 
 
 def far_pairs(qubits: int, layers: int) -> QuantumCircuit:
@@ -165,17 +174,8 @@ def test_far_pairs_are_refused_before_their_run(
     monkeypatch: pytest.MonkeyPatch,
 ) -> None:
     """No window of neighbours holds their gates: the run ended in a failed allocation."""
-    if engine not in qsim.engines:
-        pytest.skip(f"{engine} is not installed")
-    bonds = _spied_bonds(monkeypatch, qsim, engine)
-    options = Options(method="mps", engine=engine)
-    with pytest.raises(QuantainerError) as refused:
-        run(qsim, far_pairs(qubits, layers), AMPLE, shots=1000, options=options)
-    assert refused.value.code == "truncation"
-    assert refused.value.needed > 0.5
-    assert f"its {qubits} qubits" in refused.value.message
-    assert bonds
-    assert max(bonds) <= 64
+    refused = _refused_before_its_run(far_pairs(qubits, layers), engine, qsim, monkeypatch)
+    assert f"its {qubits} qubits" in refused.message
 
 
 @pytest.mark.parametrize("engine", ENGINES)
