@@ -5,7 +5,6 @@ from __future__ import annotations
 import asyncio
 import os
 import subprocess
-import time
 import uuid
 from collections.abc import Awaitable, Callable, Iterator
 from pathlib import Path
@@ -14,6 +13,7 @@ from typing import Any
 import pytest
 
 from engine.inside import running
+from isolation.box import remove_group
 
 ROOT = Path("/sys/fs/cgroup")
 TREES = ("devices", "freezer")
@@ -42,12 +42,7 @@ class Box:
     def remove(self) -> None:
         self.kill()
         for group in self.groups:
-            deadline = time.monotonic() + 5
-            while group.exists() and time.monotonic() < deadline:
-                try:
-                    group.rmdir()
-                except OSError:
-                    time.sleep(0.001)
+            remove_group(group)
 
 
 @pytest.fixture

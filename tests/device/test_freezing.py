@@ -16,6 +16,7 @@ from typing import Any
 import pytest
 
 from engine.broker import Broker
+from isolation.box import remove_group
 from programs import dense
 from quantainer_client.channel import Channel
 
@@ -77,12 +78,7 @@ class Box:
         with self.process:
             self.process.wait()
         for group in self.groups:
-            deadline = time.monotonic() + 5
-            while group.exists() and time.monotonic() < deadline:
-                try:
-                    group.rmdir()
-                except OSError:
-                    time.sleep(0.02)
+            remove_group(group)
 
 
 class channel:  # noqa: N801

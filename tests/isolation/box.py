@@ -175,16 +175,22 @@ class Group:
 
     def remove(self) -> None:
         """End who lives in it and remove it."""
-        deadline = time.monotonic() + 5
         for tree in self._trees:
             folder = tree / self.path[1:]
             with suppress(OSError):
                 for pid in map(int, (folder / "cgroup.procs").read_text().split()):
                     os.kill(pid, signal.SIGKILL)
-            while folder.exists() and time.monotonic() < deadline:
-                with suppress(OSError):
-                    folder.rmdir()
-                time.sleep(0.01)
+            remove_group(folder)
+
+
+def remove_group(folder: Path) -> None:
+    """Remove a control group once those who lived in it are gone."""
+    deadline = time.monotonic() + 5
+    while folder.exists() and time.monotonic() < deadline:
+        try:
+            folder.rmdir()
+        except OSError:
+            time.sleep(0.001)
 
 
 def device_socket(broker: Broker) -> Path:
