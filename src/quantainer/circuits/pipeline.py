@@ -10,6 +10,7 @@ nothing away:
 - The barrier that keeps measurements last while routing is found by its name, instead of by asking
   every operation for its label.
 - Layouts are not compared by errors if the target states none.
+- Qubits that no gate joins with another go to the same place in every run (:class:`PlaceLone`).
 - In a long circuit the first layout is soon forgotten: there the search starts from more layouts,
   refines each less, and costs a quarter to a half less for as many swaps (``docs/compile.md``).
 
@@ -24,6 +25,7 @@ from typing import Any
 
 from qiskit.circuit.library import get_standard_gate_name_mapping
 from qiskit.transpiler import (
+    AnalysisPass,
     ConditionalController,
     PassManager,
     Target,
@@ -37,9 +39,11 @@ from qiskit.transpiler.passes import (
     InverseCancellation,
     Optimize1qGatesDecomposition,
     SabreLayout,
+    VF2Layout,
     VF2PostLayout,
 )
 
+from quantainer.circuits.lone import PlaceLone
 from quantainer.circuits.mixed import SpellOut, gates_of_pairs, uniform
 from quantainer.core.target import TargetFacts
 from quantainer_client.qiskit.target import target_of
@@ -97,10 +101,10 @@ def pipeline(
         initial_layout=None if places is None else list(places),
     )
     if passes.routing is not None:
-        passes.routing = _shortened(passes.routing, knows_errors=_knows_errors(facts))
+        passes.routing = _shortened(passes.routing, target, knows_errors=_knows_errors(facts))
     if angles is Angles.MARKED:
         passes.scheduling = None  # it would only give delays another unit, in Python
-    if level in _LONG_SEARCH and passes.layout is not None:
+    if level and passes.layout is not None:
         passes.layout = _with_search(passes.layout, target, level, seed)
     if angles is Angles.VERBATIM:
         passes.init = PassManager(InverseCancellation())  # all gates are the target's already
@@ -134,15 +138,24 @@ def _knows_errors(facts: TargetFacts) -> bool:
     )
 
 
-def _shortened(routing: PassManager, *, knows_errors: bool) -> PassManager:
+def _shortened(routing: PassManager, target: Target, *, knows_errors: bool) -> PassManager:
     made = PassManager()
     for task in routing.to_flow_controller().tasks:
-        steps = getattr(task, "tasks", (task,))
-        if any(isinstance(step, FilterOpNodes) for step in steps):
+        if _has(task, FilterOpNodes):
             made.append(_Unprotect())
-        elif knows_errors or not any(isinstance(step, VF2PostLayout) for step in steps):
+        elif not _has(task, VF2PostLayout):
             made.append(task)
+        elif knows_errors:
+            made.append(_followed(task, PlaceLone(target, "post_layout")))
     return made
+
+
+def _has(task: Any, kind: type) -> bool:
+    return any(isinstance(step, kind) for step in getattr(task, "tasks", (task,)))
+
+
+def _followed(task: ConditionalController, last: AnalysisPass) -> ConditionalController:
+    return ConditionalController([*task.tasks, last], condition=task.condition)
 
 
 def _with_search(layout: PassManager, target: Target, level: int, seed: int) -> PassManager:
@@ -152,8 +165,11 @@ def _with_search(layout: PassManager, target: Target, level: int, seed: int) -> 
         if found:
             search = _Search(target, found[0], _LONG_SEARCH[level], seed)
             protected = [BarrierBeforeFinalMeasurements(_PROTECTION), search]
-            task = ConditionalController(protected, condition=task.condition)  # noqa: PLW2901
-        made.append(task)
+            made.append(ConditionalController(protected, condition=task.condition))
+        elif _has(task, VF2Layout):
+            made.append(_followed(task, PlaceLone(target, "layout")))
+        else:
+            made.append(task)
     return made
 
 
