@@ -339,9 +339,10 @@ def _steps(program: QuantumCircuit) -> list[tuple[str, list[int]]]:
 
 def test_circuits_without_template_are_shared_too(tmp_path: Path) -> None:
     circuit = Flat(2, 1).rx(0.1, 0).measure(0, 0).rx(0.2, 1, condition=([0], 1)).encode()
-    first, second = (
-        _compile(CompileCache(directory=tmp_path, steady=True), circuit) for _ in range(2)
-    )
+    caches = [CompileCache(directory=tmp_path, steady=True) for _ in range(2)]
+    first = _compile(caches[0], circuit)
+    caches[0].settle()
+    second = _compile(caches[1], circuit)
     assert (first.cache, second.cache) == ("miss", "hit")
     assert _steps(first.program) == _steps(second.program)
     assert first.initial_layout == second.initial_layout

@@ -112,6 +112,7 @@ class CompileCache:
         self._steady = steady
         self._entries: OrderedDict[Key, _Entry] = OrderedDict()
         self._begun: dict[Key, None] = {}
+        self._unshared: dict[Key, Template | Exact] = {}
         self._targets: dict[str, str] = {}
         self.statistics = Statistics()
 
@@ -222,16 +223,25 @@ class CompileCache:
 
     def settle(self) -> None:
         """Make the templates of circuits that were run, and share them: nobody waits for that."""
-        for key in list(self._begun):
-            entry = self._entries[key]
-            if not entry.unused:
-                self._finished(key, entry)
+        for key in [*self._begun, *self._unshared]:
+            entry = self._entries.get(key)
+            if entry is not None and not entry.unused:
+                self._done_with(key, entry)
 
     def _turn_to(self, key: Key) -> None:
         """Share what was only planned before: if this process is busy, another one runs it."""
         self.settle()
-        for other in [other for other in self._begun if other != key]:
-            self._finished(other, self._entries[other])
+        for other in [*self._begun, *self._unshared]:
+            entry = self._entries.get(other)
+            if other != key and entry is not None:
+                self._done_with(other, entry)
+
+    def _done_with(self, key: Key, entry: _Entry) -> None:
+        """Do what was put off until the answer was there; others may have to make room for it."""
+        self._finished(key, entry)
+        made = self._unshared.pop(key, None)
+        if made is not None and not self._is_shared(key):
+            self._share(key, made, used=not entry.unused)
 
     def forget(self, target: str) -> None:
         """Drop all that was compiled for the target of that name."""
@@ -292,8 +302,9 @@ class CompileCache:
             entry.has_no_template = True
         else:
             entry = _Entry(template, size=_ENTRY_BYTES + template.size, unused=job.planning)
-            self._share(key, template, used=not job.planning)
         self._put(key, entry)
+        if template is not None:
+            self._share_later(key, template, used=not job.planning)
 
     def _begin(
         self,
@@ -348,7 +359,7 @@ class CompileCache:
         exact = {**entry.exact, _short(angles): compiled}
         self._put(key, replace(entry, exact=exact, size=entry.size + size, unused=job.planning))
         if self._steady:
-            self._share(key, Exact.of(compiled), used=not job.planning)
+            self._share_later(key, Exact.of(compiled), used=not job.planning)
         return replace(compiled, cache="miss")
 
     def _state(self, key: Key, entry: _Entry, job: _Job) -> Literal["hit", "miss"]:
@@ -356,7 +367,7 @@ class CompileCache:
         first = not job.planning and entry.unused
         if first:
             entry.unused = False
-            if entry.begun is not None:
+            if entry.begun is not None or key in self._unshared:
                 first = not self._is_shared(key)
             elif self._shelf is not None:
                 first = self._shelf.take(key[0], key[1], key[2:])
@@ -365,6 +376,15 @@ class CompileCache:
             return "miss"
         self.statistics.hits += 1
         return "hit"
+
+    def _share_later(self, key: Key, made: Template | Exact, *, used: bool) -> None:
+        """Share what was made once the job that it was made for has its answer."""
+        if self._shelf is None:
+            return
+        if self._steady and key in self._entries:  # it may be too large to keep
+            self._unshared[key] = made
+        else:
+            self._share(key, made, used=used)
 
     def _share(self, key: Key, made: Template | Exact, *, used: bool) -> None:
         if self._shelf is not None:
@@ -400,6 +420,7 @@ class CompileCache:
 
     def _drop(self, key: Key) -> None:
         self._begun.pop(key, None)
+        self._unshared.pop(key, None)
         self.statistics.bytes -= self._entries.pop(key).size
         self.statistics.entries = len(self._entries)
 

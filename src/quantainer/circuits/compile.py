@@ -7,11 +7,12 @@ from collections import OrderedDict
 from collections.abc import Callable, Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
+from functools import cache
 from typing import TYPE_CHECKING, Any, Literal
 
 from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterExpression, Qubit
-from qiskit.transpiler import TranspilerError
+from qiskit.transpiler import PassManager, TranspilerError
 
 from quantainer.circuits.checks import reasons_against
 from quantainer.circuits.pipeline import Angles, pipeline
@@ -204,7 +205,8 @@ def _manager(
     key = (digest_of(target), level, seed, places, angles)
     manager = _managers.get(key)
     if manager is None:
-        manager = pipeline(device.facts, level, seed, places, angles)
+        passes = pipeline(device.facts, level, seed, places, angles)
+        manager = PassManager(passes.to_flow_controller())  # its stages are not put together anew
         _managers[key] = manager
         while len(_managers) > _MANAGERS_KEPT:
             _managers.popitem(last=False)
@@ -221,14 +223,21 @@ class _Routing:
         self._before = int(program.count_ops().get("swap", 0))
 
     def __call__(self, **report: Any) -> None:
-        names = {kind.__name__ for kind in type(report["pass_"]).__mro__}
-        routes = not names.isdisjoint(_ROUTING)
-        if not routes and names.isdisjoint(_BEFORE_ROUTING):
+        counts, routes = _looked_at(type(report["pass_"]).__mro__)
+        if not counts:
             return
         swaps = int(report["dag"].count_ops().get("swap", 0))
         if routes:
             self.added += max(0, swaps - self._before)
         self._before = swaps
+
+
+@cache
+def _looked_at(bases: tuple[type, ...]) -> tuple[bool, bool]:
+    """Tell whether swaps are counted after passes with these bases, and whether those route."""
+    names = {base.__name__ for base in bases}
+    routes = not names.isdisjoint(_ROUTING)
+    return routes or not names.isdisjoint(_BEFORE_ROUTING), routes
 
 
 @contextmanager

@@ -8,6 +8,8 @@ that the same circuit is always compiled the same.
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Callable, Iterator, Sequence
+from functools import cached_property
 from statistics import fmean
 from typing import Any
 
@@ -29,38 +31,55 @@ class PlaceLone(AnalysisPass):  # type: ignore[misc]
     def __init__(self, target: Target, found: str) -> None:
         super().__init__()
         self._target, self._found = target, found
-        self._average: list[float] | None = None
+        self._places = range(target.num_qubits)
+        self._known: dict[str, list[float]] = {}
 
     def run(self, dag: Any) -> None:
         """Move each lone qubit of the layout to the best place that is free, in turn."""
         layout: Layout | None = self.property_set[self._found]
         if layout is None:
             return
-        joined: set[int] = set()
-        alone: dict[int, Counter[str]] = {index: Counter() for index in range(dag.num_qubits())}
-        _look(dag, list(alone), joined, alone)
-        lone = sorted(alone.keys() - joined, key=lambda index: (-alone[index].total(), index))
-        if not lone:
+        wires = range(dag.num_qubits())
+        joined = _joined(dag, wires)
+        if len(joined) == len(wires):
             return
-        places = [layout[bit] for bit in dag.qubits]
-        free = set(range(self._target.num_qubits)) - {places[index] for index in joined}
-        for index in lone:
-            places[index] = min(free, key=lambda place: (self._cost(alone[index], place), place))
+        bits = dag.qubits
+        before = [layout[bit] for bit in bits]
+        places = before.copy()
+        free = set(self._places) - {before[index] for index in joined}
+        alone = _gates(dag, wires, joined)
+        for index in sorted(alone, key=lambda index: (-alone[index].total(), index)):
+            cost = self._costs(alone[index])
+            places[index] = min(free, key=lambda place: (cost(place), place))
             free.discard(places[index])
-        moved = Layout(dict(zip(dag.qubits, places, strict=True)))
+        idle = [index for index in wires if index not in joined and index not in alone]
+        for index, place in zip(idle, sorted(free), strict=False):
+            places[index] = place
+        if places == before:
+            return
+        moved = Layout(dict(zip(bits, places, strict=True)))
         for register in dag.qregs.values():
             moved.add_register(register)
         self.property_set[self._found] = moved
 
-    def _cost(self, gates: Counter[str], place: int) -> float:
-        return sum(count * self._error(name, place) for name, count in gates.items())
+    def _costs(self, gates: Counter[str]) -> Callable[[int], float]:
+        errors = [(count, self._errors(name)) for name, count in gates.items()]
+        return lambda place: sum(count * of[place] for count, of in errors)
+
+    def _errors(self, name: str) -> list[float]:
+        """Return the error of a gate at each place; the average if the target has it not yet."""
+        known = self._known.get(name)
+        if known is None:
+            if name not in self._target:
+                return self._average
+            known = self._known[name] = [self._error(name, place) for place in self._places]
+        return known
+
+    @cached_property
+    def _average(self) -> list[float]:
+        return [self._mean(place) for place in self._places]
 
     def _error(self, name: str, place: int) -> float:
-        """Return the error of a gate; the average of the qubit's if the gate is not yet its own."""
-        if name not in self._target:
-            if self._average is None:
-                self._average = [self._mean(place) for place in range(self._target.num_qubits)]
-            return self._average[place]
         facts = self._target[name]
         if None in facts:  # on any qubit, without errors
             return 0.0
@@ -77,15 +96,42 @@ class PlaceLone(AnalysisPass):  # type: ignore[misc]
         return fmean(self._error(name, place) for name in names) if names else float("inf")
 
 
-def _look(dag: Any, places: list[int], joined: set[int], alone: dict[int, Counter[str]]) -> None:
-    """Find the joined qubits of a circuit, and of the blocks in it, and each qubit's own gates."""
-    index_of = dict(zip(dag.qubits, places, strict=True))
-    for node in dag.op_nodes(include_directives=False):
-        at = [index_of[bit] for bit in node.qargs]
-        if node.is_control_flow():
-            for block in node.op.blocks:
-                _look(circuit_to_dag(block), at, joined, alone)
-        elif len(at) == 1:
-            alone[at[0]][node.name] += 1
-        else:
-            joined.update(at)
+def _joined(dag: Any, places: Sequence[int]) -> set[int]:
+    """Return the places of all that a gate of a circuit, or of a block in it, joins."""
+    place_of = dict(zip(dag.qubits, places, strict=True))
+    found: set[int] = set()
+    for node in (*dag.two_qubit_ops(), *dag.multi_qubit_ops()):
+        if not node.is_control_flow():
+            found.update([place_of[bit] for bit in node.qargs])
+    for node, block in _blocks(dag):
+        found |= _joined(block, [place_of[bit] for bit in node.qargs])
+    return found
+
+
+def _gates(dag: Any, places: Sequence[int], joined: set[int]) -> dict[int, Counter[str]]:
+    """Return how many of which gates each place has that nothing joins; none for an idle one."""
+    place_of = dict(zip(dag.qubits, places, strict=True))
+    found: dict[int, Counter[str]] = {}
+    idle = set(dag.idle_wires())
+    for bit, place in place_of.items():
+        if place in joined or bit in idle:
+            continue
+        names = [
+            node.name
+            for node in dag.nodes_on_wire(bit, only_ops=True)
+            if not (node.is_control_flow() or node.name == "barrier")
+        ]
+        if names:
+            found[place] = Counter(names)
+    for node, block in _blocks(dag):
+        inner = _gates(block, [place_of[bit] for bit in node.qargs], joined)
+        for place, counts in inner.items():
+            found.setdefault(place, Counter()).update(counts)
+    return found
+
+
+def _blocks(dag: Any) -> Iterator[tuple[Any, Any]]:
+    """Yield each block in a circuit, with the operation that it is part of."""
+    for node in dag.control_flow_op_nodes() or ():
+        for block in node.op.blocks:
+            yield node, circuit_to_dag(block)

@@ -4,36 +4,49 @@ from __future__ import annotations
 
 import json
 from collections import OrderedDict
+from collections.abc import Callable
 from dataclasses import asdict, dataclass, replace
+from functools import cached_property
 from hashlib import blake2b
-from typing import Any
+from typing import Any, TypeVar
 
 from quantainer.core.target import TargetFacts
 
 __all__ = ["Device", "digest_of", "groups"]
 
 _KEPT = 64
-_digests: OrderedDict[int, tuple[TargetFacts, str]] = OrderedDict()
+
+Made = TypeVar("Made")
 
 
+def _kept(make: Callable[[TargetFacts], Made]) -> Callable[[TargetFacts], Made]:
+    """Keep what is made of the latest facts: hashing them would take longer than a compile may."""
+    known: OrderedDict[int, tuple[TargetFacts, Made]] = OrderedDict()
+
+    def made(target: TargetFacts) -> Made:
+        found = known.get(id(target))
+        if found is not None and found[0] is target:
+            return found[1]
+        # The facts are kept too, so that their id is not given to others meanwhile.
+        known[id(target)] = found = (target, make(target))
+        while len(known) > _KEPT:
+            known.popitem(last=False)
+        return found[1]
+
+    return made
+
+
+@_kept
 def digest_of(target: TargetFacts) -> str:
     """Return a digest of all that compiling depends on; it changes with every calibration."""
-    known = _digests.get(id(target))
-    if known is not None and known[0] is target:
-        return known[1]
     fields = asdict(target)
     for field in ("description", "status", "calibrated_at"):
         del fields[field]
     text = json.dumps(fields, sort_keys=True, default=str)
-    digest = blake2b(text.encode(), digest_size=16).hexdigest()
-    # The facts are kept too, so that their id is not given to others meanwhile.
-    _digests[id(target)] = (target, digest)
-    while len(_digests) > _KEPT:
-        _digests.popitem(last=False)
-    return digest
+    return blake2b(text.encode(), digest_size=16).hexdigest()
 
 
-@dataclass(frozen=True, slots=True)
+@dataclass(frozen=True)
 class Device:
     """A target without its dead qubits: the usable ones are numbered anew from 0.
 
@@ -49,7 +62,11 @@ class Device:
 
     @classmethod
     def of(cls, target: TargetFacts) -> Device:
-        """Return the device of a target."""
+        """Return the device of a target, which has to be worked out once alone."""
+        return _device_of(target)
+
+    @classmethod
+    def _of(cls, target: TargetFacts) -> Device:
         usable = target.usable_qubits
         if len(usable) == target.qubits or not target.qubit_facts:
             return cls(target, tuple(range(target.qubits)), ())
@@ -68,13 +85,16 @@ class Device:
         dead = tuple(sorted(set(range(target.qubits)) - set(usable)))
         return cls(facts, usable, dead)
 
-    @property
+    @cached_property
     def largest_group(self) -> list[int]:
         """The largest connected group of usable qubits, in order."""
         coupling = self.facts.coupling_map
         if coupling is None:
             return list(range(self.facts.qubits))
         return max(map(sorted, groups(coupling, self.facts.qubits)), key=len, default=[])
+
+
+_device_of = _kept(Device._of)
 
 
 def _moved(values: dict[str, float], place: dict[int, int]) -> dict[str, float]:
