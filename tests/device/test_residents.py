@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 import os
+import resource
 import subprocess
 from collections.abc import Iterator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
 from quantainer.core.lease import Anchor
 from quantainer.device.identity import anchors_of
-from quantainer.device.residents import inspect, resident_of_group, residents
+from quantainer.device.residents import birth, inspect, resident_of_group, residents
 from quantainer_client.errors import QuantainerError
 
 TREES = [Path("/sys/fs/cgroup", name) for name in ("unified", "devices", "freezer")]
@@ -80,3 +82,34 @@ def test_a_process_that_ended_is_named(process: subprocess.Popen[bytes]) -> None
     with pytest.raises(QuantainerError) as caught:
         inspect(process.pid)
     assert caught.value.code == "bad_request"
+
+
+@contextmanager
+def no_descriptor_left() -> Iterator[None]:
+    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
+    next_one = os.dup(0)
+    os.close(next_one)
+    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
+    try:
+        yield
+    finally:
+        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
+
+
+@pytest.mark.parametrize("look", ["inspect", "residents", "resident_of_group", "birth"])
+def test_nobody_is_taken_for_gone_when_no_descriptor_is_to_be_had(
+    process: subprocess.Popen[bytes], group: str, look: str
+) -> None:
+    enter(process, group)
+    looks = {
+        "inspect": lambda: inspect(process.pid),
+        "residents": residents,
+        "resident_of_group": lambda: resident_of_group(Anchor("cgroup", group)),
+        "birth": lambda: birth(process.pid),
+    }
+    with no_descriptor_left(), pytest.raises((QuantainerError, OSError)) as caught:
+        looks[look]()
+    assert isinstance(caught.value, OSError) or caught.value.code == "queue_full"
+    looks[look]()
+    process.kill()
+    process.wait()

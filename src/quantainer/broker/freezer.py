@@ -16,7 +16,6 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-import errno
 import logging
 import os
 from collections.abc import Callable
@@ -25,13 +24,13 @@ from enum import StrEnum
 from pathlib import Path
 
 from quantainer.broker.inotify import IN_DELETE, IN_MODIFY, Inotify
+from quantainer.broker.shortage import refuse_shortage
+from quantainer_client.errors import QuantainerError
 
 __all__ = ["CgroupState", "Freezer"]
 
 log = logging.getLogger("quantainer.broker")
 
-_NOT_NOW = frozenset({errno.EMFILE, errno.ENFILE, errno.ENOMEM})
-"""What a group's removal is not."""
 _V1_TREES = ("devices", "pids", "memory", "cpu", "systemd", "freezer")
 
 
@@ -85,6 +84,9 @@ class Freezer:
         Args:
             cgroup: Its path from the root of the hierarchies, such as ``/docker/4f…``.
             on_change: Called in the loop with the new state.
+
+        Raises:
+            QuantainerError: ``queue_full`` if it cannot be looked for now.
         """
         self.unwatch(cgroup)
         group = self._open(cgroup, on_change)
@@ -152,7 +154,7 @@ class Freezer:
         else:
             try:
                 populated = self._has_processes(group)
-            except OSError as error:
+            except QuantainerError as error:
                 log.warning("%s cannot be looked into: %s", group.path, error)
                 return CgroupState.UNSEEN
             frozen = text.startswith((b"FROZEN", b"FREEZING"))
@@ -166,11 +168,13 @@ class Freezer:
         """Tell whether processes live in a v1 group or below it, as ``populated`` does of v2.
 
         Raises:
-            OSError: If that cannot be told now; then the container is not to be taken for gone.
+            QuantainerError: If that cannot be told now; then the container is not to be taken for
+                gone.
         """
         if _holds_process(group.directory):
             return True
-        below = (Path(folder) for folder, _, _ in os.walk(group.directory))
+        walk = os.walk(group.directory, onerror=refuse_shortage)
+        below = (Path(folder) for folder, _, _ in walk)
         return any(map(_holds_process, below))
 
     # News
@@ -256,7 +260,8 @@ class Freezer:
 def _opened(path: Path) -> int | None:
     try:
         return os.open(path, os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        refuse_shortage(error)
         return None
 
 
@@ -264,8 +269,7 @@ def _holds_process(directory: Path) -> bool:
     try:
         fd = os.open(directory / "cgroup.procs", os.O_RDONLY | os.O_CLOEXEC)
     except OSError as error:
-        if error.errno in _NOT_NOW:
-            raise
+        refuse_shortage(error)
         return False
     try:
         return bool(os.read(fd, 16))

@@ -18,6 +18,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from quantainer.broker.resources import Memberships
+from quantainer.broker.shortage import refuse_shortage
 from quantainer.core.lease import Anchor
 from quantainer_client.errors import QuantainerError
 
@@ -102,7 +103,8 @@ def open_peer(connection: socket.socket) -> tuple[int, int, int, int]:
     """Return ``(pidfd, pid, uid, gid)`` of whoever connected.
 
     Raises:
-        QuantainerError: ``no_lease`` if the process is gone or not visible from here.
+        QuantainerError: ``no_lease`` if the process is gone or not visible from here,
+            ``queue_full`` if it cannot be looked at now.
     """
     raw = connection.getsockopt(socket.SOL_SOCKET, socket.SO_PEERCRED, 12)
     pid, uid, gid = struct.unpack("3i", raw)
@@ -114,7 +116,7 @@ def open_peer(connection: socket.socket) -> tuple[int, int, int, int]:
     except OSError as error:
         # A process that has ended already is refused: its number may be another's by now.
         if error.errno != errno.ENOPROTOOPT:
-            raise _unseen() from None
+            raise _unseen(error) from None
         pidfd = _pidfd_by_number(pid)
     return pidfd, pid, uid, gid
 
@@ -122,8 +124,8 @@ def open_peer(connection: socket.socket) -> tuple[int, int, int, int]:
 def _pidfd_by_number(pid: int) -> int:
     try:
         return os.pidfd_open(pid)
-    except OSError:
-        raise _unseen() from None
+    except OSError as error:
+        raise _unseen(error) from None
 
 
 def identify(pidfd: int, pid: int, uid: int | None = None, gid: int | None = None) -> Peer:
@@ -136,15 +138,16 @@ def identify(pidfd: int, pid: int, uid: int | None = None, gid: int | None = Non
         gid: Its group, likewise.
 
     Raises:
-        QuantainerError: ``no_lease`` if it ended meanwhile: what was read may be another's.
+        QuantainerError: ``no_lease`` if it ended meanwhile: what was read may be another's;
+            ``queue_full`` if it cannot be looked at now.
     """
     try:
         with open(f"/proc/{pid}/cgroup", encoding="utf-8", errors="replace") as file:  # noqa: PTH123
             cgroup = container_cgroup(Memberships.parse(file.read()))
         if uid is None or gid is None:
             uid, gid = _owner(pid)
-    except OSError:
-        raise _unseen() from None
+    except OSError as error:
+        raise _unseen(error) from None
     namespaces: Namespaces | None = None
     root: tuple[int, int] | None = None
     with suppress(OSError):
@@ -189,13 +192,15 @@ def _pid_namespaces(pid: int) -> Iterator[int]:
     """Yield the inodes of the process's pid namespace and of its visible parents."""
     try:
         handle = os.open(f"/proc/{pid}/ns/pid", os.O_RDONLY | os.O_CLOEXEC)
-    except OSError:
+    except OSError as error:
+        refuse_shortage(error)
         return
     while True:
         yield os.fstat(handle).st_ino
         try:
             parent = fcntl.ioctl(handle, _NS_GET_PARENT)
-        except OSError:
+        except OSError as error:
+            refuse_shortage(error)
             return
         finally:
             os.close(handle)
@@ -212,7 +217,9 @@ def anchors_of(peer: Peer) -> Iterator[Anchor]:
         yield Anchor("pidns", str(inode))
 
 
-def _unseen() -> QuantainerError:
+def _unseen(error: OSError | None = None) -> QuantainerError:
+    if error is not None:
+        refuse_shortage(error)
     return QuantainerError(
         "no_lease",
         "The kernel does not say which process is calling, or it has ended.",

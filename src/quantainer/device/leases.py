@@ -7,7 +7,8 @@ import logging
 import os
 import secrets
 import time
-from collections.abc import Callable, Coroutine
+from collections.abc import Callable, Coroutine, Iterator
+from contextlib import contextmanager
 from pathlib import Path
 from typing import Any
 
@@ -15,6 +16,7 @@ from quantainer.broker.broker import Broker
 from quantainer.broker.freezer import CgroupState, Freezer
 from quantainer.broker.requests import LeaseOpen, LeaseRequest
 from quantainer.broker.resources import Memberships
+from quantainer.broker.shortage import refuse_shortage
 from quantainer.core.lease import Anchor, Lease, LeaseLimits, LeaseState
 from quantainer.core.settings import Settings
 from quantainer.device.identity import (
@@ -125,8 +127,13 @@ class LeaseDesk:
             created_at=time.time(),
         )
         self._broker.open_lease(lease)
-        self._watch_group(lease)
-        if request.pid is not None and not self._watch(lease.id, request.pid):
+        try:
+            self._watch_group(lease)
+            lives = request.pid is None or self._watch(lease.id, request.pid)
+        except QuantainerError:  # its pauses and its end would not be seen
+            self._spawn(self._end(lease.id, drain=False))
+            raise
+        if not lives:
             self._spawn(self._end(lease.id, drain=True))  # it ended while the row was written
         return lease
 
@@ -247,9 +254,18 @@ class LeaseDesk:
     # Watching
 
     def _watch(self, lease_id: str, pid: int) -> bool:
+        """Hold a process and learn of its end.
+
+        Returns:
+            False if it has ended.
+
+        Raises:
+            QuantainerError: ``queue_full`` if it cannot be held now.
+        """
         try:
             pidfd = os.pidfd_open(pid)
-        except OSError:
+        except OSError as error:
+            refuse_shortage(error)
             return False
         self._watches[lease_id] = pidfd
         asyncio.get_running_loop().add_reader(pidfd, self._first_process_ended, lease_id)
@@ -289,7 +305,8 @@ class LeaseDesk:
         if lease is None:
             return
         if lease.anchor.value in self._groups:
-            self._watch_another(lease, resident_of_group(lease.anchor))
+            with _again_later():
+                self._watch_another(lease, resident_of_group(lease.anchor))
             return
         if not self._orphans:
             asyncio.get_running_loop().call_soon(self._look_for_others)
@@ -298,9 +315,13 @@ class LeaseDesk:
     def _look_for_others(self) -> None:
         """Look once for other processes of all containers whose first one has just ended."""
         orphans, self._orphans = self._orphans, set()
-        living = residents()
-        for lease in list(self._broker.driver.lifecycle.leases.values()):
-            if lease.id in orphans:
+        leases = self._broker.driver.lifecycle.leases.values()
+        self._watch_others([lease for lease in leases if lease.id in orphans])
+
+    def _watch_others(self, leases: list[Lease]) -> None:
+        with _again_later():
+            living = residents()
+            for lease in leases:
                 self._watch_another(lease, living.get(lease.anchor))
 
     def _watch_another(self, lease: Lease, pid: int | None) -> None:
@@ -311,7 +332,8 @@ class LeaseDesk:
     def recover(self) -> None:
         """After a restart: watch containers that still run, end the leases of those that do not."""
         for lease in list(self._broker.driver.lifecycle.leases.values()):
-            self._watch_group(lease)
+            with _again_later():
+                self._watch_group(lease)
         self._sweep(set())
 
     async def sweep(self) -> None:
@@ -334,11 +356,8 @@ class LeaseDesk:
             and lease.id not in spared
             and lease.state is not LeaseState.STOPPING
         ]
-        if not unwatched:
-            return
-        living = residents()
-        for lease in unwatched:
-            self._watch_another(lease, living.get(lease.anchor))
+        if unwatched:
+            self._watch_others(unwatched)
 
     def _spawn(self, ending: Coroutine[Any, Any, None]) -> None:
         task = asyncio.get_running_loop().create_task(ending)
@@ -350,6 +369,15 @@ class LeaseDesk:
         self._freezer.close()
         for lease_id in list(self._watches):
             self._unwatch(lease_id)
+
+
+@contextmanager
+def _again_later() -> Iterator[None]:
+    """Leave it to the next sweep if nobody can be looked at now."""
+    try:
+        yield
+    except (QuantainerError, OSError) as error:
+        log.warning("containers are looked at again later: %s", error)
 
 
 def _is_of(pid: int, lease: Lease) -> bool:

@@ -6,6 +6,7 @@ import os
 from collections.abc import Iterator
 from pathlib import Path
 
+from quantainer.broker.shortage import refuse_shortage
 from quantainer.core.lease import Anchor
 from quantainer.device.identity import Peer, anchors_of, identify
 from quantainer_client.errors import QuantainerError
@@ -21,11 +22,13 @@ def inspect(pid: int) -> Peer:
     """Return what the kernel says of a process.
 
     Raises:
-        QuantainerError: ``bad_request`` if there is none, ``no_lease`` if it ends meanwhile.
+        QuantainerError: ``bad_request`` if there is none, ``no_lease`` if it ends meanwhile,
+            ``queue_full`` if it cannot be looked at now.
     """
     try:
         pidfd = os.pidfd_open(pid)
-    except OSError:
+    except OSError as error:
+        refuse_shortage(error)
         raise QuantainerError("bad_request", f"There is no process {pid}.") from None
     try:
         return identify(pidfd, pid)
@@ -38,6 +41,9 @@ def resident_of_group(anchor: Anchor, root: Path = _GROUPS) -> int | None:
 
     This asks the group itself: the whole machine's processes take a hundred milliseconds where a
     thousand containers run.
+
+    Raises:
+        QuantainerError: ``queue_full`` if nobody can be looked at now.
     """
     for tree in _TREES:
         for pid in _members(root / tree / anchor.value.lstrip("/")):
@@ -63,9 +69,8 @@ def _is_of(pid: int, peer: Peer) -> bool:
     """Tell whether a process is the peer, lives in its pid namespace, or descends from it."""
     if pid == peer.pid:
         return True
-    try:
-        other = inspect(pid)
-    except (QuantainerError, OSError):
+    other = _inspected(pid)
+    if other is None:
         return True  # it has ended
     hosts = Path("/proc/self/ns/pid").stat().st_ino
     own = peer.pid_namespaces[0] if peer.pid_namespaces else hosts
@@ -106,12 +111,17 @@ def _status(pid: int) -> list[bytes] | None:
     try:
         with open(f"/proc/{pid}/stat", "rb") as file:  # noqa: PTH123
             return file.read().rpartition(b")")[2].split() or None
-    except OSError:
+    except OSError as error:
+        refuse_shortage(error)
         return None
 
 
 def residents() -> dict[Anchor, int]:
-    """Return for each anchor on this machine the oldest process that stands there."""
+    """Return for each anchor on this machine the oldest process that stands there.
+
+    Raises:
+        QuantainerError: ``queue_full`` if nobody can be looked at now.
+    """
     found: dict[Anchor, int] = {}
     pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
     ages = sorted((ticks, pid) for pid in pids if (ticks := _ticks(pid)) is not None)
@@ -122,18 +132,27 @@ def residents() -> dict[Anchor, int]:
 
 
 def _members(group: Path) -> Iterator[int]:
-    for folder, _, files in os.walk(group):
+    for folder, _, files in os.walk(group, onerror=refuse_shortage):
         if "cgroup.procs" not in files:
             continue
         try:
             text = (Path(folder) / "cgroup.procs").read_text(encoding="ascii")
-        except OSError:  # removed meanwhile, or threaded (its processes are listed above it)
-            continue
+        except OSError as error:
+            refuse_shortage(error)
+            continue  # removed meanwhile, or threaded (its processes are listed above it)
         yield from map(int, text.split())
 
 
 def _anchors(pid: int) -> list[Anchor]:
+    peer = _inspected(pid)
+    return [] if peer is None else list(anchors_of(peer))
+
+
+def _inspected(pid: int) -> Peer | None:
+    """Return what the kernel says of a process; None if it has ended."""
     try:
-        return list(anchors_of(inspect(pid)))
-    except (QuantainerError, OSError):
-        return []
+        return inspect(pid)
+    except QuantainerError as error:
+        if error.code == "queue_full":
+            raise
+        return None
