@@ -9,8 +9,9 @@ import pytest
 from msgspec.structs import replace
 
 from quantainer.broker import retention
-from quantainer.broker.retention import Retention, prune
+from quantainer.broker.retention import Retention, prune, prune_by_clock
 from quantainer.broker.store import Store
+from quantainer.broker.wallclock import WallClock
 from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Anchor, Lease, LeaseState
 
@@ -128,7 +129,7 @@ def test_the_total_is_that_of_all_results_however_their_jobs_ended(store):
     assert store.keep_result(kept, {}, b"k" * 100)
     store.save_job(replace(kept, state=JobState.FAILED, finished_at=NOW, result_kept=False))
     all_of(store, Retention(), NOW + 8 * DAY)
-    (total,) = store.database.rows(retention._TOTAL, {})
+    (total,) = store.database.rows(retention._TOTAL, {"total": "result_bytes"})
     assert total["value"] == 0
 
 
@@ -154,3 +155,59 @@ def test_what_is_known_of_parts_goes_with_their_job(store):
     store.save_job(replace(new, state=JobState.CANCELLED, finished_at=NOW))
     assert not store.chunks.has("cut")
     assert store.chunks.of("cut")
+
+
+class Times:
+    """A clock that can be set, and one that cannot."""
+
+    def __init__(self):
+        self.set_by, self.passed = 0.0, 0.0
+        self.clock = WallClock(lambda: NOW + self.set_by + self.passed, lambda: self.passed)
+
+    def prune_all(self, store):
+        while prune_by_clock(store, Retention(), self.clock):
+            pass
+
+
+@pytest.mark.parametrize("by", [400 * DAY, -400 * DAY])
+def test_a_clock_set_forward_or_back_removes_nothing_too_early(store, by):
+    times = Times()
+    add(store, "j", data=b"x", age=DAY)
+    times.set_by = by
+    times.prune_all(store)
+    times.passed = 6.9 * DAY
+    times.prune_all(store)
+    assert store.result("j").data == b"x"
+    times.passed = 29 * DAY
+    times.prune_all(store)
+    assert store.job("j") is not None
+
+
+def test_a_clock_set_forward_removes_in_the_end(store):
+    times = Times()
+    add(store, "j", data=b"x", age=DAY)
+    times.set_by = 400 * DAY
+    times.prune_all(store)
+    times.passed = 7.1 * DAY
+    times.prune_all(store)
+    assert store.result("j") is None
+    assert store.job("j") is not None
+    times.passed = 30.1 * DAY
+    times.prune_all(store)
+    assert store.job("j") is None
+
+
+def test_a_clock_that_is_corrected_a_little_removes_as_ever(store):
+    times = Times()
+    add(store, "j", data=b"x")
+    times.set_by, times.passed = 600.0, 7.1 * DAY
+    times.prune_all(store)
+    assert store.result("j") is None
+
+
+def test_too_many_bytes_go_even_then(store):
+    times = Times()
+    add(store, "j", data=b"x" * 50)
+    times.set_by = 400 * DAY
+    assert not prune_by_clock(store, Retention(results_bytes=10), times.clock)
+    assert store.result("j") is None

@@ -6,7 +6,9 @@ owner is told that the result is gone and not that the job never was.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+import logging
+import math
+from dataclasses import dataclass, replace
 from typing import Any
 
 from sqlalchemy import bindparam, delete, exists, select
@@ -14,12 +16,16 @@ from sqlalchemy import bindparam, delete, exists, select
 from quantainer.broker import schema, statements
 from quantainer.broker.database import Statement
 from quantainer.broker.store import Store
+from quantainer.broker.wallclock import WallClock
 from quantainer.core.lease import LeaseState
 
-__all__ = ["Retention", "prune"]
+__all__ = ["Retention", "prune", "prune_by_clock"]
+
+log = logging.getLogger("quantainer")
 
 _BATCH = 100
 _DAY = 86_400.0
+_AGES_FROM = "ages_from"
 
 
 @dataclass(frozen=True, slots=True)
@@ -37,6 +43,26 @@ class Retention:
     jobs_age: float = 30 * _DAY
 
 
+def prune_by_clock(store: Store, retention: Retention, clock: WallClock) -> bool:
+    """Remove a batch, as :func:`prune` does, unless the clock was set.
+
+    What was there before is then of unknown age, and taken to be new.
+
+    Raises:
+        QuantainerError: ``storage``.
+    """
+    if clock.has_jumped():
+        log.warning("the clock was set: nothing is removed by its age for a while")
+        _doubt_ages(store, clock.now())
+    return prune(store, retention, clock.now())
+
+
+def _doubt_ages(store: Store, now: float) -> None:
+    store.flush()
+    with store.database.transaction():
+        store.database.execute(statements.SET_TOTAL, {"total": _AGES_FROM, "set_to": int(now)})
+
+
 def prune(store: Store, retention: Retention, now: float) -> bool:
     """Remove a batch of what is kept no longer; tell whether there may be more.
 
@@ -46,9 +72,13 @@ def prune(store: Store, retention: Retention, now: float) -> bool:
     Raises:
         QuantainerError: ``storage``.
     """
+    store.flush()
+    known = now - _total(store, _AGES_FROM)
+    results_age = retention.results_age if known >= retention.results_age else math.inf
+    jobs_age = retention.jobs_age if known >= retention.jobs_age else math.inf
+    retention = replace(retention, results_age=results_age, jobs_age=jobs_age)
     results_before = {"before": now - retention.results_age, "batch": _BATCH}
     jobs_before = {"before": now - retention.jobs_age, "batch": _BATCH}
-    store.flush()
     with store.database.transaction():
         removed = [
             _remove_results(store, _spent_results(store, retention, now)),
@@ -80,8 +110,7 @@ def _remove_results(store: Store, rows: list[dict[str, Any]]) -> list[dict[str, 
 
 def _spent_results(store: Store, retention: Retention, now: float) -> list[dict[str, Any]]:
     """Return the oldest results that are too old, or too much."""
-    (total,) = store.database.rows(_TOTAL, {}) or ({"value": 0},)
-    excess = total["value"] - retention.results_bytes
+    excess = _total(store, "result_bytes") - retention.results_bytes
     spent = []
     for row in store.database.rows(_OLDEST_RESULTS, {"batch": _BATCH}):
         if row["stored_at"] >= now - retention.results_age and excess <= 0:
@@ -91,13 +120,18 @@ def _spent_results(store: Store, retention: Retention, now: float) -> list[dict[
     return spent
 
 
+def _total(store: Store, name: str) -> int:
+    (row,) = store.database.rows(_TOTAL, {"total": name}) or ({"value": 0},)
+    return int(row["value"])
+
+
 _jobs, _results, _chunks = schema.jobs, schema.results, schema.chunks
 _payloads, _leases, _totals = schema.payloads, schema.leases, schema.totals
 _batch: Any = bindparam("batch")
 _before: Any = bindparam("before")
 _key: Any = bindparam("key")
 
-_TOTAL = Statement(select(_totals.c.value).where(_totals.c.name == "result_bytes"))
+_TOTAL = Statement(select(_totals.c.value).where(_totals.c.name == bindparam("total")))
 _OLDEST_RESULTS = Statement(
     select(_results.c.job.label("key"), _results.c.file, _results.c.size, _results.c.stored_at)
     .join(_jobs, _jobs.c.sequence == _results.c.job)

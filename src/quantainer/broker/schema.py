@@ -125,7 +125,8 @@ results = Table(
     Column("file", Text),
 )
 
-# ``result_bytes``: of all results whose job's row has ended.
+# ``result_bytes``: of all results whose job's row has ended. ``ages_from``: when somebody last set
+# the clock, seconds; what is older cannot be told by its age.
 totals = Table(
     "totals",
     metadata,

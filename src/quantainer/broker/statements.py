@@ -88,6 +88,12 @@ ADD_BYTES = Statement(
         index_elements=["name"], set_={"value": _totals.c.value + _total.excluded.value}
     )
 )
+_set_total = upsert(_totals).values(name=bindparam("total"), value=bindparam("set_to"))
+SET_TOTAL = Statement(
+    _set_total.on_conflict_do_update(
+        index_elements=["name"], set_={"value": _set_total.excluded.value}
+    )
+)
 _chunk_insert = upsert(_chunks)
 SAVE_CHUNK = Statement(
     _chunk_insert.on_conflict_do_update(

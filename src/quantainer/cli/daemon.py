@@ -27,8 +27,9 @@ from quantainer.broker.queue import Bounds as QueueBounds
 from quantainer.broker.queue import FairQueue, Resources
 from quantainer.broker.reply import Session
 from quantainer.broker.resources import CpuGrant, MemoryGrant, cpu_grant, memory_grant
-from quantainer.broker.retention import Retention, prune
+from quantainer.broker.retention import Retention, prune_by_clock
 from quantainer.broker.store import Store
+from quantainer.broker.wallclock import WallClock
 from quantainer.broker.workers import Pool
 from quantainer.cli.runtime_dir import make_runtime_dir, refuse_second
 from quantainer.core import events
@@ -333,10 +334,11 @@ class Daemon:
         """Remove what is kept no longer, a little at a time."""
         settings = self._settings
         retention = Retention(settings.results_age, settings.results_bytes, settings.jobs_age)
+        clock = WallClock()
         while True:
             await asyncio.sleep(_PRUNE_SECONDS)
             try:
-                while prune(self._store, retention, time.time()):
+                while prune_by_clock(self._store, retention, clock):
                     await asyncio.sleep(0.05)
             except QuantainerError as error:
                 log.warning("%s", error)
