@@ -11,15 +11,21 @@ seeds:
 from __future__ import annotations
 
 import csv
+import importlib
 import sys
 import tempfile
 from pathlib import Path
 
 import atheris
 
-with atheris.instrument_imports(include=["quantainer"]):
+with atheris.instrument_imports(include=["quantainer", "quantainer_client"]):
     from quantainer.circuits import ReadOptions, measure, read
+    from quantainer.circuits.reader import FORMATS as MODULES
     from quantainer_client.errors import QuantainerError
+
+    # Readers are imported when they are needed; here now, since only what is imported here guides.
+    for module in MODULES.values():
+        importlib.import_module(module)
 
 CORPUS = Path(__file__).parents[3] / "shared" / "corpus"
 OPTIONS = ReadOptions(max_bytes=1 << 16, max_gates=20_000, max_qubits=2000, max_clbits=2000,

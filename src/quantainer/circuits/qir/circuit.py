@@ -2,14 +2,38 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
+from contextlib import contextmanager
+from dataclasses import dataclass, field
 from typing import Any
 
 from qiskit.circuit.classical import expr
 
 from quantainer.circuits.builder import Block, Builder
-from quantainer.circuits.qir.values import Bit, Formula, UnknownValueError
+from quantainer.circuits.qir.values import Bit, Formula, UnknownValueError, bits_in, replaced
 
-__all__ = ["Output"]
+__all__ = ["Output", "Present"]
+
+
+@dataclass(slots=True)
+class Present:
+    """What holds at one point of the program; the ways of a branch change it each for itself.
+
+    Attributes:
+        versions: Which of its measurements each classical bit holds.
+        free: Qubits that were released.
+    """
+
+    versions: dict[int, int] = field(default_factory=dict)
+    free: list[int] = field(default_factory=list)
+
+    def copy(self) -> Present:
+        """Return a copy that changes for itself."""
+        return Present(dict(self.versions), list(self.free))
+
+    def holds(self, value: Any) -> bool:
+        """Tell whether no bit of a value was measured again since it was read."""
+        return all(bit.version == self.versions.get(bit.clbit, 0) for bit in bits_in(value))
 
 
 class Output:
@@ -17,11 +41,12 @@ class Output:
 
     def __init__(self, builder: Builder) -> None:
         self.builder = builder
+        self.present = Present()
         self._results: dict[Any, int] = {}
-        self._versions: dict[int, int] = {}
         self._registers: list[tuple[str, list[int]]] = []
-        self._allocated = 0
-        self._free: list[int] = []
+        self._measured = 0
+        self._loop = self._loops = 0
+        self._used: set[Bit] = set()
 
     # --- Qubits ----------------------------------------------------------------------------------
 
@@ -34,17 +59,17 @@ class Output:
 
     def allocate(self, block: Block) -> int:
         """Return a qubit in state 0: one that was released, reset, or a new one."""
-        if self._free:
-            index = self._free.pop()
+        free = self.present.free
+        is_new = not free
+        index = self.qubit(len(self.builder.qubits)) if is_new else free.pop()
+        if not is_new or self._loop:  # in the next round of a loop no qubit is new
             block.reset(index)
-            return index
-        self._allocated = max(self._allocated, len(self.builder.qubits))
-        return self.qubit(self._allocated)
+        return index
 
     def release(self, index: int) -> None:
         """Take a qubit back."""
-        if index not in self._free:
-            self._free.append(index)
+        if index not in self.present.free:
+            self.present.free.append(index)
 
     # --- Results ---------------------------------------------------------------------------------
 
@@ -67,11 +92,85 @@ class Output:
     def measure(self, block: Block, qubit: int, bit: int) -> None:
         """Append a measurement; what was read of the bit before is then outdated."""
         block.measure(self.qubit(qubit), bit)
-        self._versions[bit] = self._versions.get(bit, 0) + 1
+        self.present.versions[bit] = self._version()
+
+    def _version(self) -> int:
+        self._measured += 1
+        return self._measured
 
     def read(self, bit: int) -> Bit:
         """Return the value of a classical bit as it is now."""
-        return Bit(bit, self._versions.get(bit, 0))
+        return Bit(bit, self.present.versions.get(bit, 0), self._loop)
+
+    # --- Branches and loops ----------------------------------------------------------------------
+
+    def join(self, yes: Present, no: Present) -> Present:
+        """Return what holds where two ways meet."""
+        bits = {**yes.versions, **no.versions}
+        versions = {
+            bit: self._version() if yes.versions.get(bit, 0) != no.versions.get(bit, 0) else version
+            for bit, version in bits.items()
+        }
+        return Present(versions, [qubit for qubit in yes.free if qubit in no.free])
+
+    def met(self, value: Any, way: Present) -> Any:
+        """Return a value that a way left, where it meets the other one.
+
+        What bits hold at the end of the way, they still hold there.
+        """
+        joined = self.present.versions
+
+        def moved(bit: Bit) -> Bit:
+            version = way.versions.get(bit.clbit, 0)
+            if bit.version != version:
+                return bit
+            return Bit(bit.clbit, joined.get(bit.clbit, 0), bit.loop)
+
+        return replaced(value, moved)
+
+    @contextmanager
+    def looping(self) -> Iterator[None]:
+        """Go once through the body of a loop, which may run any number of times.
+
+        Raises:
+            UnknownValueError: If the body depends on a result as it was before the loop, and
+                measures it again: a later round would find another one.
+        """
+        outer, before, used = self._loop, dict(self.present.versions), self._used
+        self._loops += 1
+        self._loop, self._used = self._loops, set()
+        try:
+            yield
+            if any(bit.loop < self._loop and self._was_measured(bit, before) for bit in self._used):
+                raise UnknownValueError(
+                    "a loop depends on a result from before it, which it measures again"
+                )
+        finally:
+            self._loop, self._used = outer, used | self._used
+
+    def _was_measured(self, bit: Bit, before: dict[int, int]) -> bool:
+        return self.present.versions.get(bit.clbit, 0) != before.get(bit.clbit, 0)
+
+    def entered(self, value: Any) -> Any:
+        """Return a value that each round of a loop finds anew: as if it were read in the loop."""
+        versions = self.present.versions
+
+        def moved(bit: Bit) -> Bit:
+            is_current = bit.version == versions.get(bit.clbit, 0)
+            return Bit(bit.clbit, bit.version, self._loop) if is_current else bit
+
+        return replaced(value, moved)
+
+    def is_carried(self, before: Any, after: Any) -> bool:
+        """Tell whether a round left a value as it found it, so that all rounds are the same.
+
+        Either it is what classical bits hold, before and after; or it never changed, and then what
+        was measured again since must not have been used.
+        """
+        if self.present.holds(after) and all(bit.loop == self._loop for bit in bits_in(before)):
+            return True
+        stale = {bit for bit in bits_in(before) if not self.present.holds(bit)}
+        return bool(before == after and not stale & self._used)
 
     def finish(self) -> None:
         """Group the results into registers."""
@@ -109,6 +208,7 @@ class Output:
         return terms[0]
 
     def _clbit(self, bit: Bit) -> Any:
-        if bit.version != self._versions.get(bit.clbit, 0):
+        if not self.present.holds(bit):
             raise UnknownValueError("a result is used that was measured again since it was read")
+        self._used.add(bit)
         return self.builder.clbits[bit.clbit]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import struct
 from typing import Any
 
@@ -41,6 +42,8 @@ _FLAGS = {
 }
 _BRACKETS = {"[": "]", "<": ">", "{": "}"}
 _MAX_DEPTH = 64
+_INTEGER = re.compile(r"i[1-9][0-9]{0,8}", re.ASCII)
+_MAX_BITS = 4096
 
 
 class ValueParser:
@@ -96,8 +99,8 @@ class ValueParser:
         kind: Type | None = None
         if token.kind == "word":
             kind = _SIMPLE.get(token.text)
-            if token.text[:1] == "i" and token.text[1:].isdigit() and len(token.text) < 8:
-                kind = Type("int", int(token.text[1:]))
+            if _INTEGER.fullmatch(token.text):
+                kind = self._integer_type(token)
         elif token.kind == "local":
             kind = Type("named")
         elif token.text in ("[", "<"):
@@ -116,6 +119,13 @@ class ValueParser:
         while self._take("*"):
             kind = _POINTER
         return kind
+
+    def _integer_type(self, token: Token) -> Type:
+        size = int(token.text[1:])
+        if size > _MAX_BITS:
+            reason = f"integers of {size} bits are too wide: the limit is {_MAX_BITS}"
+            raise SyntaxFaultError(reason, token.line)
+        return Type("int", size)
 
     def _integer(self) -> int:
         token = self._next()

@@ -109,7 +109,7 @@ class _Parser(ValueParser):
         name = self._next().text[1:].strip('"')
         self._expect("(")
         function = Function(name, self._parameters(), line)
-        while self._now.line == line and self._now.text != "{":
+        while self._now.line == line and self._now.text != "{" and self._now.kind != "end":
             token = self._next()
             if token.kind == "group":
                 function.groups.append(token.text)

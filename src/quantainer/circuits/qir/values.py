@@ -7,6 +7,7 @@ small; what grows all the same is refused.
 
 from __future__ import annotations
 
+from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
 
@@ -20,12 +21,14 @@ __all__ = [
     "add",
     "all_of",
     "any_of",
+    "bits_in",
     "bits_of",
     "choose",
     "combine",
     "compare",
     "invert",
     "number_of",
+    "replaced",
 ]
 
 _MAX_NODES = 2000
@@ -37,10 +40,17 @@ class UnknownValueError(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Bit:
-    """The result of a measurement: the classical bit, and how often it was written before."""
+    """The result of a measurement.
+
+    Attributes:
+        clbit: The classical bit.
+        version: Which of the measurements into it.
+        loop: The loop in whose body it was read, 0 outside of all; later loops have higher numbers.
+    """
 
     clbit: int
     version: int
+    loop: int = 0
 
 
 @dataclass(frozen=True, slots=True)
@@ -118,6 +128,31 @@ def _formula(kind: str, terms: tuple[Any, ...]) -> Formula:
     if size > _MAX_NODES:
         raise UnknownValueError("a value depends on measured results in too complex a way")
     return Formula(kind, terms, size)
+
+
+def bits_in(value: Any) -> Iterator[Bit]:
+    """Go through the measured bits that a value depends on."""
+    ahead = [value]
+    while ahead:
+        found = ahead.pop()
+        if isinstance(found, Bit):
+            yield found
+        elif isinstance(found, Formula):
+            ahead += found.terms
+        elif isinstance(found, tuple):
+            ahead += found
+
+
+def replaced(value: Any, replace: Callable[[Bit], Bit]) -> Any:
+    """Return a value with other bits in place of those that it depends on."""
+    if isinstance(value, Bit):
+        return replace(value)
+    if isinstance(value, Formula):
+        terms = tuple(replaced(term, replace) for term in value.terms)
+        return value if terms == value.terms else Formula(value.kind, terms, value.size)
+    if isinstance(value, tuple):
+        return tuple(replaced(term, replace) for term in value)
+    return value
 
 
 # --- Integers
