@@ -10,13 +10,19 @@ from __future__ import annotations
 from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from functools import cached_property
+from itertools import chain
 from statistics import fmean
 from typing import Any
 
+from qiskit.circuit import Qubit
 from qiskit.converters import circuit_to_dag
 from qiskit.transpiler import AnalysisPass, Layout, Target
 
 __all__ = ["PlaceLone"]
+
+
+_REASONS = {"layout": "VF2Layout_stop_reason", "post_layout": "VF2PostLayout_stop_reason"}
+_FOUND = "solution found"
 
 
 class PlaceLone(AnalysisPass):  # type: ignore[misc]
@@ -37,14 +43,15 @@ class PlaceLone(AnalysisPass):  # type: ignore[misc]
     def run(self, dag: Any) -> None:
         """Move each lone qubit of the layout to the best place that is free, in turn."""
         layout: Layout | None = self.property_set[self._found]
-        if layout is None:
+        if layout is None or not self._is_searched():
             return
         wires = range(dag.num_qubits())
         joined = _joined(dag, wires)
         if len(joined) == len(wires):
             return
         bits = dag.qubits
-        before = [layout[bit] for bit in bits]
+        place_of = layout.get_virtual_bits()
+        before = [place_of[bit] for bit in bits]
         places = before.copy()
         free = set(self._places) - {before[index] for index in joined}
         alone = _gates(dag, wires, joined)
@@ -57,10 +64,16 @@ class PlaceLone(AnalysisPass):  # type: ignore[misc]
             places[index] = place
         if places == before:
             return
-        moved = Layout(dict(zip(bits, places, strict=True)))
-        for register in dag.qregs.values():
-            moved.add_register(register)
+        moved = layout.copy()
+        # Setting one place after the other would take longer than all the rest.
+        moved._v2p = dict(zip(bits, places, strict=True))
+        moved._p2v = dict(zip(places, bits, strict=True))
         self.property_set[self._found] = moved
+
+    def _is_searched(self) -> bool:
+        """Tell whether VF2 found the layout; else it is a first guess that is not used."""
+        reason = self.property_set[_REASONS[self._found]]
+        return getattr(reason, "value", None) == _FOUND
 
     def _costs(self, gates: Counter[str]) -> Callable[[int], float]:
         errors = [(count, self._errors(name)) for name, count in gates.items()]
@@ -100,9 +113,12 @@ def _joined(dag: Any, places: Sequence[int]) -> set[int]:
     """Return the places of all that a gate of a circuit, or of a block in it, joins."""
     place_of = dict(zip(dag.qubits, places, strict=True))
     found: set[int] = set()
-    for node in (*dag.two_qubit_ops(), *dag.multi_qubit_ops()):
+    active = dag.num_qubits() - sum(isinstance(bit, Qubit) for bit in dag.idle_wires())
+    for node in chain(dag.two_qubit_ops(), dag.multi_qubit_ops()):
         if not node.is_control_flow():
             found.update([place_of[bit] for bit in node.qargs])
+            if len(found) >= active:  # soon so in a long circuit
+                return found
     for node, block in _blocks(dag):
         found |= _joined(block, [place_of[bit] for bit in node.qargs])
     return found
