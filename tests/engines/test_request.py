@@ -97,6 +97,11 @@ def test_other_security_options_pass_through() -> None:
         ([], "No image is named"),
         (["--device"], "--device needs a value"),
         (["-v"], "-v needs a value"),
+        (["--device", "/dev/qsim:/dev/other", "image"], "Use --device /dev/qsim"),
+        (
+            ["--device", "/dev/quantum/fake_x:/dev/qsim:r", "image"],
+            "programs find it at /dev/quantum",
+        ),
         (["--env-file", "/nonexistent", "--device", "/dev/qsim", "image"], "/nonexistent"),
     ],
 )

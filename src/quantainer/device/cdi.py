@@ -26,6 +26,7 @@ from quantainer.device import cdi_rules, guest, hook, nodes
 from quantainer_client.errors import QuantainerError
 
 __all__ = [
+    "DEVICE_FOLDER",
     "FILE_NAME",
     "KIND",
     "STATIC_DIR",

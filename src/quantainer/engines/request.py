@@ -209,7 +209,19 @@ def _device(value: str, known: frozenset[str]) -> str | None:
     """Return the CDI device that a ``--device`` value means, if it means one of ours."""
     if value.startswith(f"{cdi.KIND}="):
         return value.removeprefix(f"{cdi.KIND}=")
-    path = value.partition(":")[0]
+    path, _, where = value.partition(":")
+    name = _named(path, known)
+    target = where.partition(":")[0]
+    if name is not None and target.startswith("/") and target != path:
+        raise QuantainerError(
+            "invalid_option",
+            f"--device {value}: a quantum device cannot be at {target} in the container.",
+            hint=f"Use --device {path}: programs find it at {cdi.DEVICE_FOLDER}.",
+        )
+    return name
+
+
+def _named(path: str, known: frozenset[str]) -> str | None:
     if path in ("/dev/qsim", "/dev/quantum", "/dev/quantum/qsim"):
         return "qsim"
     folder, _, name = path.rpartition("/")
