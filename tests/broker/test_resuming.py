@@ -30,6 +30,7 @@ from quantainer.broker.slices import pieces_of, usable
 from quantainer.broker.worker import Worker
 from quantainer.broker.workload import Planned
 from quantainer.circuits import Circuit, measure
+from quantainer_client.channel import Channel
 from quantainer_client.connection import Connection
 from quantainer_client.payload import Payload, map_payload
 from quantainer_client.wire import receive
@@ -52,7 +53,11 @@ def crash(broker: Broker) -> None:
 
 
 def kill_worker(broker: Broker) -> None:
-    workers = json.loads(broker("status", "--json").stdout)["workers"]["processes"]
+    """Kill the worker that runs a job: at once, since the job soon ends."""
+    channel = Channel(str(broker.socket), 30)
+    reply, _ = channel.round_trip("status", {}, None, 30)
+    channel.close()
+    workers = reply["workers"]["processes"]
     (pid,) = (worker["pid"] for worker in workers if worker["state"] == "executing")
     os.kill(pid, signal.SIGKILL)
 

@@ -15,10 +15,8 @@ columns = st.integers(0, 700).flatmap(
         st.integers(0, 150).flatmap(
             lambda bits: st.tuples(
                 st.just(bits),
-                st.lists(
-                    st.integers(0, 3).map(lambda x: x * ((1 << bits) - 1) // 3),
-                    min_size=shots,
-                    max_size=shots,
+                st.binary(min_size=shots, max_size=shots).map(
+                    lambda drawn: [(byte & 3) * ((1 << bits) - 1) // 3 for byte in drawn]
                 ),
             )
         ),
