@@ -11,6 +11,7 @@ import numpy as np
 from numpy.typing import NDArray
 from qiskit import QuantumCircuit
 from qiskit.circuit import Clbit
+from qiskit.circuit.classical import expr
 from scipy.stats import chi2
 
 from quantainer.backends.backend import Limits, Options, Pub, PubResult
@@ -55,7 +56,7 @@ def memories(result: PubResult, clbits: int, row: int = 0) -> list[int]:
 
 
 def distribution(circuit: QuantumCircuit) -> dict[int, float]:
-    """Return the probability of each classical memory; flat ``if`` on bits and registers only."""
+    """Return the probability of each classical memory; ``if`` on bits, registers, logic of bits."""
     found: dict[int, float] = {}
     state = np.zeros((2,) * circuit.num_qubits, dtype=complex)
     state[(0,) * circuit.num_qubits] = 1
@@ -122,6 +123,8 @@ def _projected(state: NDArray[np.complex128], qubit: int, value: int) -> NDArray
 
 
 def _holds(condition: Any, circuit: QuantumCircuit, memory: int) -> bool:
+    if isinstance(condition, expr.Expr):
+        return bool(_value(condition, circuit, memory))
     target, value = condition
     bits = [target] if isinstance(target, Clbit) else list(target)
     seen = sum(((memory >> circuit.find_bit(b).index) & 1) << i for i, b in enumerate(bits))
@@ -151,3 +154,14 @@ def check(shots: list[int], expected: dict[int, float], alarm: float = ALARM) ->
         return
     chance = float(chi2.sf(statistic, cells - 1))
     assert chance > alarm, f"chi² {statistic:.1f} over {cells} cells: chance {chance:.2e}"
+
+
+def _value(node: expr.Expr, circuit: QuantumCircuit, memory: int) -> int:
+    if isinstance(node, expr.Value):
+        return int(node.value)
+    if isinstance(node, expr.Var):
+        return memory >> circuit.find_bit(node.var).index & 1
+    if isinstance(node, expr.Unary):
+        return 1 - _value(node.operand, circuit, memory)
+    left, right = (_value(part, circuit, memory) for part in (node.left, node.right))
+    return {"LOGIC_AND": left & right, "LOGIC_OR": left | right}[node.op.name]

@@ -75,9 +75,10 @@ class Payload:
 
         Large data is copied only by ``seal`` and must not change until then.
         """
-        view = data if isinstance(data, bytes) else memoryview(data).cast("B")
-        if not view:
+        whole = memoryview(data)
+        if not whole.nbytes:
             return 0  # nothing lies anywhere, so not beyond the end
+        view: Buffer = data if isinstance(data, bytes) else whole.cast("B")
         offset = -(-self.size // ALIGNMENT) * ALIGNMENT
         if len(view) <= _COPIED_BELOW:
             view = bytes(view)
