@@ -7,8 +7,8 @@ nothing away:
   routing and translating then see fewer gates. It is done again once the errors of qubits count.
 - The clean-up at the end stops when nothing was cancelled, instead of one round later, and does not
   begin anew with what is merged already.
-- The barrier that keeps measurements last while routing is found by its name, instead of by asking
-  every operation for its label.
+- Passes that ask the device again and again for what it has do so once
+  (:mod:`quantainer.circuits.lean`).
 - Layouts are not compared by errors if the target states none.
 - Qubits that no gate joins with another go to the same place in every run (:class:`PlaceLone`).
 - In a long circuit the first layout is soon forgotten: there the search starts from more layouts,
@@ -35,7 +35,6 @@ from qiskit.transpiler import (
 from qiskit.transpiler.passes import (
     BarrierBeforeFinalMeasurements,
     ContractIdleWiresInControlFlow,
-    FilterOpNodes,
     InverseCancellation,
     Optimize1qGatesDecomposition,
     SabreLayout,
@@ -43,6 +42,7 @@ from qiskit.transpiler.passes import (
     VF2PostLayout,
 )
 
+from quantainer.circuits.lean import PROTECTION, lean, unrolling_where_needed
 from quantainer.circuits.lone import PlaceLone
 from quantainer.circuits.mixed import SpellOut, gates_of_pairs, uniform
 from quantainer.core.target import TargetFacts
@@ -50,7 +50,6 @@ from quantainer_client.qiskit.target import target_of
 
 __all__ = ["Angles", "pipeline"]
 
-_PROTECTION = "qiskit.transpiler.internal.routing.protection.barrier"
 _MERGED = "one_qubit_gates_merged"
 _LONG = 20
 """Two-qubit gates a qubit from which a circuit is long."""
@@ -106,6 +105,12 @@ def pipeline(
         passes.scheduling = None  # it would only give delays another unit, in Python
     if level and passes.layout is not None:
         passes.layout = _with_search(passes.layout, target, level, seed)
+    if facts.coupling_map is not None:
+        passes.init = unrolling_where_needed(passes.init)
+        passes.layout, passes.routing = (
+            None if stage is None else lean(stage, target)
+            for stage in (passes.layout, passes.routing)
+        )
     if angles is Angles.VERBATIM:
         passes.init = PassManager(InverseCancellation())  # all gates are the target's already
         passes.optimization = PassManager(_Cancel())
@@ -141,9 +146,7 @@ def _knows_errors(facts: TargetFacts) -> bool:
 def _shortened(routing: PassManager, target: Target, *, knows_errors: bool) -> PassManager:
     made = PassManager()
     for task in routing.to_flow_controller().tasks:
-        if _has(task, FilterOpNodes):
-            made.append(_Unprotect())
-        elif not _has(task, VF2PostLayout):
+        if not _has(task, VF2PostLayout):
             made.append(task)
         elif knows_errors:
             made.append(_followed(task, PlaceLone(target, "post_layout")))
@@ -164,7 +167,7 @@ def _with_search(layout: PassManager, target: Target, level: int, seed: int) -> 
         found = [step for step in getattr(task, "tasks", ()) if isinstance(step, SabreLayout)]
         if found:
             search = _Search(target, found[0], _LONG_SEARCH[level], seed)
-            protected = [BarrierBeforeFinalMeasurements(_PROTECTION), search]
+            protected = [BarrierBeforeFinalMeasurements(PROTECTION), search]
             made.append(ConditionalController(protected, condition=task.condition))
         elif _has(task, VF2Layout):
             made.append(_followed(task, PlaceLone(target, "layout")))
@@ -193,16 +196,6 @@ class _Search(SabreLayout):  # type: ignore[misc]
         effort = self._long if gates >= _LONG * dag.num_qubits() else self._usual
         self.layout_trials, self.swap_trials, self.max_iterations = effort
         return super().run(dag)
-
-
-class _Unprotect(TransformationPass):  # type: ignore[misc]
-    """Removes the barrier that kept measurements last while routing."""
-
-    def run(self, dag: Any) -> Any:
-        for node in dag.named_nodes("barrier"):
-            if node.label == _PROTECTION:
-                dag.remove_op_node(node)
-        return dag
 
 
 class _Merge(TransformationPass):  # type: ignore[misc]
