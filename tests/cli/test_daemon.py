@@ -14,7 +14,7 @@ from pathlib import Path
 import pytest
 
 from engine.broker import Broker
-from quantainer.cli.daemon import _for_ever
+from quantainer.cli.chores import for_ever
 
 
 def test_a_chore_goes_on_after_a_fault() -> None:
@@ -33,7 +33,7 @@ def test_a_chore_goes_on_after_a_fault() -> None:
                     enough.set()
                 raise OSError(errno.EMFILE, os.strerror(errno.EMFILE))
 
-        task = asyncio.create_task(_for_ever(chore))
+        task = asyncio.create_task(for_ever(chore))
         await asyncio.wait_for(enough.wait(), 10)
         assert not task.done()
         task.cancel()

@@ -11,7 +11,6 @@ import resource
 import signal
 import socket
 import time
-from collections.abc import Callable, Coroutine
 from pathlib import Path
 from typing import Any
 
@@ -27,10 +26,10 @@ from quantainer.broker.queue import Bounds as QueueBounds
 from quantainer.broker.queue import FairQueue, Resources
 from quantainer.broker.reply import Session
 from quantainer.broker.resources import CpuGrant, MemoryGrant, cpu_grant, memory_grant
-from quantainer.broker.retention import Retention, prune_by_clock
+from quantainer.broker.retention import Retention
 from quantainer.broker.store import Store
-from quantainer.broker.wallclock import WallClock
 from quantainer.broker.workers import Pool
+from quantainer.cli.chores import Chore, chores, for_ever
 from quantainer.cli.runtime_dir import make_runtime_dir, refuse_second
 from quantainer.core import events
 from quantainer.core.capacity import Capacity
@@ -49,9 +48,6 @@ __all__ = ["HOST_SOCKET", "Daemon", "serve"]
 log = logging.getLogger("quantainer")
 
 HOST_SOCKET = "broker.sock"
-_PRUNE_SECONDS = 60.0
-_CHECKPOINT_SECONDS = 1.0
-_REFRESH_SECONDS = 2.0
 _LITTLE_MEMORY = 64 * 1024**2
 
 
@@ -163,15 +159,16 @@ class Daemon:
         self._desk.recover()
         self._listen()
         self._publication.publish()
-        loop = asyncio.get_running_loop()
-        self._tasks = [
-            loop.create_task(_for_ever(chore))
-            for chore in (self._desk.sweep, self._checkpoint, self._prune, self._refresh)
-        ]
+        self._tasks = [asyncio.create_task(for_ever(chore)) for chore in self._chores()]
         # What exists by now stays; new garbage is looked for less often than after 700 objects.
         gc.collect()
         gc.freeze()
         gc.set_threshold(20_000, 20, 100)
+
+    def _chores(self) -> list[Chore]:
+        settings = self._settings
+        retention = Retention(settings.results_age, settings.results_bytes, settings.jobs_age)
+        return [self._desk.sweep, *chores(self._store, retention, self._publication)]
 
     def _listen(self) -> None:
         settings = self._settings
@@ -311,38 +308,6 @@ class Daemon:
             log.warning("%s", text)
         return said
 
-    async def _refresh(self) -> None:
-        """Follow device nodes that come and go."""
-        while True:
-            await asyncio.sleep(_REFRESH_SECONDS)
-            try:
-                self._publication.refresh()
-            except (OSError, QuantainerError) as error:
-                log.warning("%s", error)
-
-    async def _checkpoint(self) -> None:
-        """Move the store's log into its database, off the loop."""
-        loop = asyncio.get_running_loop()
-        while True:
-            await asyncio.sleep(_CHECKPOINT_SECONDS)
-            try:
-                await loop.run_in_executor(None, self._store.checkpoint)
-            except QuantainerError as error:
-                log.warning("%s", error)
-
-    async def _prune(self) -> None:
-        """Remove what is kept no longer, a little at a time."""
-        settings = self._settings
-        retention = Retention(settings.results_age, settings.results_bytes, settings.jobs_age)
-        clock = WallClock()
-        while True:
-            await asyncio.sleep(_PRUNE_SECONDS)
-            try:
-                while prune_by_clock(self._store, retention, clock):
-                    await asyncio.sleep(0.05)
-            except QuantainerError as error:
-                log.warning("%s", error)
-
     def _close(self) -> None:
         for task in self._tasks:
             task.cancel()
@@ -353,15 +318,6 @@ class Daemon:
         self._driver.close()
         with contextlib.suppress(QuantainerError):
             self._store.close()
-
-
-async def _for_ever(chore: Callable[[], Coroutine[Any, Any, None]]) -> None:
-    """Do a chore that never ends by itself: after a fault, such as no descriptor, it goes on."""
-    while True:
-        try:
-            await chore()
-        except Exception:
-            log.exception("fault in what the broker does now and then")
 
 
 def _warn(cpu: CpuGrant, memory: MemoryGrant) -> None:
