@@ -15,19 +15,44 @@ from itertools import chain
 import numpy as np
 from numpy.typing import NDArray
 
-from quantainer.circuits.runs import NOTHING, Affine, Run, added, tidied, written
+from quantainer.circuits.runs import NOTHING, Affine, Run, added, eulered, tidied, written
 
-__all__ = ["WRITTEN", "Chain", "Link", "Pattern", "Weights", "gathered", "pattern_of", "weights_of"]
+__all__ = [
+    "EULER",
+    "TURNS",
+    "Alphabet",
+    "Chain",
+    "Link",
+    "Pattern",
+    "Weights",
+    "gathered",
+    "pattern_of",
+    "weights_of",
+]
 
-WRITTEN = ("rz", "sx", "x")
-"""What chains are written as."""
+
+@dataclass(frozen=True, slots=True, eq=False)
+class Alphabet:
+    """What chains are written as.
+
+    Attributes:
+        names: Gates on one qubit.
+        params: How many angles each has.
+    """
+
+    names: tuple[str, ...]
+    params: tuple[int, ...]
+
+
+TURNS = Alphabet(("rz", "sx", "x"), (1, 0, 0))
+EULER = Alphabet(("u1", "u2", "u3"), (1, 2, 3))
 _LONG = 64
 """Links of a chain that is so long that another like it is unlikely."""
 
 Weights = tuple[NDArray[np.intp], NDArray[np.intp], NDArray[np.float64]]
 """Compiled slot, source slot and weight of each term."""
 Terms = tuple[tuple[int, int, float], ...]
-"""Rotation, slot and weight of each term, counted within a chain."""
+"""Angle, slot and weight of each term, counted within a chain."""
 
 
 @dataclass(frozen=True, slots=True, eq=False)
@@ -56,9 +81,9 @@ class Pattern:
     """What the links of a chain are written as.
 
     Attributes:
-        gates: Places in ``WRITTEN``, in the order of time.
-        constants: Constant of each rotation's angle.
-        first: First term of each rotation that has one.
+        gates: Places in the alphabet, in the order of time.
+        constants: Constant of each angle.
+        first: First term of each angle that has one.
         more: All further terms.
     """
 
@@ -68,34 +93,43 @@ class Pattern:
     more: Terms
 
 
-def pattern_of(links: tuple[Link, ...], *, tidy: bool) -> Pattern:
+def pattern_of(links: tuple[Link, ...], *, tidy: bool, alphabet: Alphabet = TURNS) -> Pattern:
     """Return what links become.
 
     Args:
         links: Of a chain.
         tidy: Take away each SX that the angles which are known allow.
+        alphabet: What they are written as; Euler's angles are always tidy.
     """
     make: Callable[..., Pattern] = _pattern if len(links) > _LONG else _known
-    return make(links, tidy)
+    return make(links, tidy, alphabet)
 
 
-def _pattern(links: tuple[Link, ...], tidy: bool) -> Pattern:
+def _pattern(links: tuple[Link, ...], tidy: bool, alphabet: Alphabet) -> Pattern:
     run, slots = [NOTHING], 0
     for link in links:
         turns = [_moved(turn, slots) for turn in link.run]
         run[-1] = added(run[-1], turns[0])
         run += turns[1:]
         slots += link.free
-    gates = written(tidied(run) if tidy else run, tidy=tidy)
-    angles = [gate for gate in gates if not isinstance(gate, str)]
+    gates, angles = _spelt(tidied(run) if tidy else run, tidy, alphabet)
     first = [(turn, *terms[0]) for turn, (_, terms) in enumerate(angles) if terms]
     more = [(turn, *term) for turn, (_, terms) in enumerate(angles) for term in terms[1:]]
     return Pattern(
-        gates=tuple(WRITTEN.index(g) if isinstance(g, str) else 0 for g in gates),
+        gates=gates,
         constants=tuple(constant for constant, _ in angles),
         first=tuple(first),
         more=tuple(more),
     )
+
+
+def _spelt(run: Run, tidy: bool, alphabet: Alphabet) -> tuple[tuple[int, ...], list[Affine]]:
+    if alphabet is EULER:
+        turns = eulered(run)
+        return tuple([len(angles) - 1 for angles in turns]), list(chain.from_iterable(turns))
+    gates = written(run, tidy=tidy)
+    places = [alphabet.names.index(gate) if isinstance(gate, str) else 0 for gate in gates]
+    return tuple(places), [gate for gate in gates if not isinstance(gate, str)]
 
 
 _known = lru_cache(maxsize=4096)(_pattern)
@@ -108,7 +142,7 @@ def _moved(turn: Affine, by: int) -> Affine:
 def gathered(
     patterns: list[Pattern], slots: list[tuple[int, ...]]
 ) -> tuple[list[float], Weights, Weights]:
-    """Return the constants and terms of all rotations of chains that are written one after another.
+    """Return the constants and terms of all angles of chains that are written one after another.
 
     Args:
         patterns: What each chain is written as.

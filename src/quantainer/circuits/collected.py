@@ -7,6 +7,7 @@ is an affine function of the source's.
 from __future__ import annotations
 
 from array import array
+from collections.abc import Sequence
 from dataclasses import dataclass
 from functools import lru_cache
 from itertools import chain
@@ -20,7 +21,9 @@ from qiskit.circuit import Qubit
 
 from quantainer.circuits.builder import STANDARD_GATES
 from quantainer.circuits.chains import (
-    WRITTEN,
+    EULER,
+    TURNS,
+    Alphabet,
     Chain,
     Link,
     Pattern,
@@ -52,7 +55,8 @@ class Collected:
         first: First term of each angle that is free.
         more: All further terms.
         program: Its wires.
-        operations: Of the program; wherever an angle belongs the qubit that is turned.
+        operations: Of the program; wherever angles belong the qubit that is turned.
+        alphabet: What the chains are written as.
     """
 
     columns: Columns
@@ -60,15 +64,23 @@ class Collected:
     more: Weights
     program: QuantumCircuit
     operations: list[Any]
+    alphabet: Alphabet
 
-    def filled(self, angles: NDArray[np.float64]) -> QuantumCircuit:
+    def filled(self, angles: Sequence[Any]) -> QuantumCircuit:
         """Return the program with its angles: what its columns would become, in less time."""
-        turn, operations = STANDARD_GATES["rz"], self.operations.copy()
+        operations, make = self.operations.copy(), CircuitInstruction.from_standard
         kinds = np.frombuffer(self.columns.kinds, dtype=np.uint16)
-        rotations = np.flatnonzero(kinds == WRITTEN.index("rz"))
-        for place, angle in zip(rotations.tolist(), angles.tolist(), strict=True):
-            at = (operations[place],)
-            operations[place] = CircuitInstruction.from_standard(turn, at, (angle,))
+        if self.alphabet is TURNS:
+            turn, places = STANDARD_GATES["rz"], np.flatnonzero(kinds == 0).tolist()
+            for place, angle in zip(places, angles, strict=True):
+                operations[place] = make(turn, (operations[place],), (angle,))
+        else:
+            gates = [STANDARD_GATES[name] for name in self.alphabet.names]
+            places, slot = np.flatnonzero(kinds < len(gates)).tolist(), 0
+            for place, kind in zip(places, kinds[places].tolist(), strict=True):
+                end = slot + self.alphabet.params[kind]
+                operations[place] = make(gates[kind], (operations[place],), angles[slot:end])
+                slot = end
         program = QuantumCircuit(global_phase=self.program.global_phase)
         program.add_bits(self.program.qubits)
         program.add_bits(self.program.clbits)
@@ -92,16 +104,17 @@ def collected(
         proxy: What it was compiled for, if not for the device itself.
     """
     tidy = level > 0
-    columns = columns_for(program)
-    steps = steps_of(program, columns, _JOINING[tidy], None if proxy is None else proxy.spelled)
+    alphabet = EULER if proxy is not None and proxy.turns_by_euler else TURNS
+    columns = columns_for(program, alphabet)
+    steps = steps_of(program, columns, _JOINING[tidy], None if proxy is None else proxy.spelling)
     if (steps.kinds == BEYOND).any():
         return None
     found = _joined(steps, chains)
-    patterns = [pattern_of(links, tidy=tidy) for links, _ in found.chains]
-    operations = _write(columns, program.qubits, steps, found, patterns)
+    patterns = [pattern_of(links, tidy=tidy, alphabet=alphabet) for links, _ in found.chains]
+    operations = _write(columns, program.qubits, steps, found, patterns, alphabet)
     constants, first, more = gathered(patterns, [slots for _, slots in found.chains])
     columns.params = array("d", constants)
-    return Collected(columns, first, more, program, operations)
+    return Collected(columns, first, more, program, operations, alphabet)
 
 
 @dataclass(frozen=True, slots=True)
@@ -162,15 +175,18 @@ def _write(
     steps: Steps,
     found: _Joined,
     patterns: list[Pattern],
+    alphabet: Alphabet,
 ) -> list[Any]:
     """Write the columns but for angles; return the operations."""
     used, rows = np.unique(found.wires, return_inverse=True)
     operations, operands = steps.operations.copy(), steps.operands.copy()
     for wire in used.tolist():
         at = (qubits[wire],)
-        fixed = [CircuitInstruction.from_standard(STANDARD_GATES[n], at, ()) for n in WRITTEN[1:]]
-        operations += [qubits[wire], *fixed]
-        operands += [(wire,)] * len(WRITTEN)
+        operations += [
+            qubits[wire] if params else CircuitInstruction.from_standard(STANDARD_GATES[n], at, ())
+            for n, params in zip(alphabet.names, alphabet.params, strict=True)
+        ]
+        operands += [(wire,)] * len(alphabet.names)
 
     kept = steps.kinds != JOINS
     counts = kept.astype(np.intp)
@@ -184,7 +200,7 @@ def _write(
     kinds[starts[kept]], kinds[places] = steps.kinds[kept], gates
     chosen = np.empty(len(kinds), dtype=np.intp)
     chosen[starts[kept]] = np.flatnonzero(kept)
-    chosen[places] = len(kept) + np.repeat(len(WRITTEN) * rows, lengths) + gates
+    chosen[places] = len(kept) + np.repeat(len(alphabet.names) * rows, lengths) + gates
     order = chosen.tolist()
     columns.kinds = array("H", kinds.tobytes())
     columns.operands = array("I", chain.from_iterable([operands[place] for place in order]))

@@ -20,7 +20,7 @@ from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.refusal import invalid
 from quantainer_client.columnar import Columns, decode
 
-__all__ = ["build", "read"]
+__all__ = ["build", "params_of", "read"]
 
 
 def read(data: bytes, name: str, options: ReadOptions) -> Circuit:
@@ -50,7 +50,7 @@ def build(columns: Columns, name: str, options: ReadOptions) -> Circuit:
 
 
 def _fill(builder: Builder, columns: Columns, conditions: list[Any]) -> None:
-    operands, params = columns.operands.tolist(), _params(columns)
+    operands, params = columns.operands.tolist(), params_of(columns)
     kinds = [(name, STANDARD_GATES.get(name), *arity) for name, *arity in columns.gates]
     when = columns.when.tolist() if conditions else None
     shared: dict[tuple[int, tuple[int, ...]], Any] = {}
@@ -88,7 +88,7 @@ def _fill(builder: Builder, columns: Columns, conditions: list[Any]) -> None:
             builder.branch(condition, block)
 
 
-def _params(columns: Columns) -> list[Any]:
+def params_of(columns: Columns) -> list[Any]:
     """Return the parameters with an expression wherever a slot has a symbol."""
     params: list[Any] = columns.params.tolist()
     free: dict[str, Parameter] = {name: Parameter(name) for name in columns.parameters}

@@ -9,14 +9,14 @@ inverses are found at once, and CX is spelled out when the chains are put back.
 from __future__ import annotations
 
 from collections import OrderedDict
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, replace
 from functools import lru_cache
 
 from qiskit import QuantumCircuit
 from qiskit.transpiler import generate_preset_pass_manager
 
-from quantainer.circuits.chains import Chain, Link
+from quantainer.circuits.chains import EULER, TURNS, Chain, Link
 from quantainer.circuits.marks import fits_marks
 from quantainer.circuits.runs import SX, Run, X
 from quantainer.circuits.target import digest_of
@@ -28,6 +28,7 @@ __all__ = ["WIDE", "Proxy", "Spelling", "cx_in", "proxy_of", "with_cx"]
 
 _GATES = ("cz", "ecr", "cx")
 _KEPT = 64
+_TURNING = {name for name, (_, params) in GATES.items() if params}
 WIDE = frozenset(name for name, (qubits, _) in GATES.items() if qubits > 1)
 """Gates on several qubits."""
 
@@ -43,11 +44,20 @@ class Proxy:
         facts: The device with CX.
         gate: The real device's two-qubit gate.
         ways: Pairs of physical qubits that have it.
+        turns_by_euler: Whether its one-qubit gates are u1, u2 and u3, in the place of which the
+            passes see SX and rotations about Z.
     """
 
     facts: TargetFacts
     gate: str
     ways: frozenset[tuple[int, ...]]
+    turns_by_euler: bool
+
+    @property
+    def spelling(self) -> Callable[[tuple[int, ...]], Spelling] | None:
+        """How to spell CX; ``None``: as it is."""
+        both = self.gate == "cx" and all((b, a) in self.ways for a, b in self.ways)
+        return None if both else self.spelled
 
     def spelled(self, pair: tuple[int, ...]) -> Spelling:
         """Return CX on two physical qubits in the real device's gates."""
@@ -58,19 +68,25 @@ _proxies: OrderedDict[str, Proxy] = OrderedDict()
 
 
 def proxy_of(target: TargetFacts, level: int) -> Proxy | None:
-    """Return the proxy of a device; ``None`` if it has CX in both directions, or other gates."""
+    """Return the proxy of a device; ``None`` if it needs none, or has other gates."""
     wide = set(target.basis_gates) & WIDE
-    if level != 1 or len(wide) != 1 or not fits_marks(target, level) or not target.coupling_map:
+    if level != 1 or len(wide) != 1 or not target.coupling_map:
         return None
     (gate,) = wide
     ways = frozenset(target.coupling_map)
-    both = all((b, a) in ways for a, b in ways)
-    if gate not in _GATES or (gate == "cx" and both):
+    euler = set(target.basis_gates) & _TURNING == set(EULER.names)
+    needs_none = gate == "cx" and not euler and all((b, a) in ways for a, b in ways)
+    if gate not in _GATES or needs_none or not (euler or fits_marks(target, level)):
         return None
     digest = digest_of(target)
     proxy = _proxies.get(digest)
     if proxy is None:
-        proxy = _proxies[digest] = Proxy(with_cx(target, gate), gate, ways)
+        proxy = _proxies[digest] = Proxy(
+            _with_turns(with_cx(target, gate)) if euler else with_cx(target, gate),
+            gate,
+            ways,
+            euler,
+        )
         while len(_proxies) > _KEPT:
             _proxies.popitem(last=False)
     return proxy
@@ -86,6 +102,25 @@ def with_cx(target: TargetFacts, gate: str) -> TargetFacts:
         coupling_map=tuple(ways),
         gate_error=_both_ways(target.gate_error, gate),
         gate_duration_us=_both_ways(target.gate_duration_us, gate),
+    )
+
+
+def _with_turns(target: TargetFacts) -> TargetFacts:
+    """Return a device with RZ, SX and X in the place of u1, u2 and u3, which take as many pulses.
+
+    Two pulses are an X or an SX after another.
+    """
+    turned = dict(zip(EULER.names, TURNS.names, strict=True))
+
+    def named(values: dict[str, float]) -> dict[str, float]:
+        split = [(*key.partition(" "), value) for key, value in values.items()]
+        return {f"{turned.get(name, name)} {at}": value for name, _, at, value in split}
+
+    return replace(
+        target,
+        basis_gates=tuple(turned.get(name, name) for name in target.basis_gates),
+        gate_error=named(target.gate_error),
+        gate_duration_us=named(target.gate_duration_us),
     )
 
 

@@ -9,7 +9,7 @@ from __future__ import annotations
 import cmath
 import math
 
-__all__ = ["NOTHING", "SX", "Affine", "Run", "X", "added", "joined", "tidied", "written"]
+__all__ = ["NOTHING", "SX", "Affine", "Run", "X", "added", "eulered", "joined", "tidied", "written"]
 
 Affine = tuple[float, tuple[tuple[int, float], ...]]
 """``(constant, ((source slot, weight), …))``: an angle."""
@@ -112,3 +112,26 @@ def written(run: Run, *, tidy: bool) -> list[Affine | str]:
         gates.append("sx")
     gates.pop()
     return gates
+
+
+def eulered(run: Run) -> list[tuple[Affine, ...]]:
+    """Return a run's gates by their angles: one for u1, two for u2, three for u3.
+
+    Rotations by nothing are left out.
+    """
+    gates: list[tuple[Affine, ...]] = []
+    first, *rest = run
+    while len(rest) > 2:
+        gates.append((_plus(rest[0], -math.pi), (-math.pi, ()), first))
+        first, *rest = rest[1:]
+    if len(rest) == 2:
+        gates.append((_plus(rest[0], -math.pi), _plus(rest[1], -math.pi), first))
+    elif rest:
+        gates.append((_plus(rest[0], -_QUARTER), _plus(first, _QUARTER)))
+    elif first[1] or abs(math.remainder(first[0], _TURN)) > _SAME:
+        gates.append((first,))
+    return gates
+
+
+def _plus(angle: Affine, turn: float) -> Affine:
+    return math.remainder(angle[0] + turn, _TURN), angle[1]

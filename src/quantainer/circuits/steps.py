@@ -15,7 +15,7 @@ from qiskit._accelerate.circuit import CircuitInstruction
 from qiskit.circuit import Qubit
 
 from quantainer.circuits.builder import STANDARD_GATES
-from quantainer.circuits.chains import WRITTEN
+from quantainer.circuits.chains import TURNS, Alphabet
 from quantainer.circuits.proxy import Spelling
 from quantainer_client.columns import GATES, Columns
 
@@ -42,16 +42,16 @@ class Steps:
     operands: list[tuple[int, ...]]
 
 
-def columns_for(program: QuantumCircuit) -> Columns:
-    """Return columns for a program's operations; their first kinds are those of ``WRITTEN``."""
+def columns_for(program: QuantumCircuit, alphabet: Alphabet = TURNS) -> Columns:
+    """Return columns for a program's operations; their first kinds are those of the alphabet."""
     columns = Columns(program.num_qubits, program.num_clbits)
     columns.global_phase = float(program.global_phase)
     clbit_at = {bit: index for index, bit in enumerate(program.clbits)}
     columns.registers = [
         (register.name, [clbit_at[bit] for bit in register]) for register in program.cregs
     ]
-    for name in WRITTEN:
-        columns.kind(name, 1, 0, int(name == "rz"))
+    for name, params in zip(alphabet.names, alphabet.params, strict=True):
+        columns.kind(name, 1, 0, params)
     return columns
 
 
@@ -105,7 +105,7 @@ def columns_of(program: QuantumCircuit) -> Columns | None:
     steps = steps_of(program, columns, ())
     if (steps.kinds == BEYOND).any():
         return None
-    rotations = np.flatnonzero(steps.kinds == WRITTEN.index("rz")).tolist()
+    rotations = np.flatnonzero(steps.kinds == TURNS.names.index("rz")).tolist()
     columns.kinds = array("H", steps.kinds.astype(np.uint16).tobytes())
     columns.operands = array("I", chain.from_iterable(steps.operands))
     columns.params = array("d", [steps.operations[place].params[0] for place in rotations])
@@ -144,8 +144,8 @@ class _Numbers(dict[tuple[str, tuple[Qubit, ...]], int]):
             kind = JOINS
         elif name == "measure":
             kind = self.measures
-        elif name in WRITTEN:
-            kind = WRITTEN.index(name)
+        elif name in TURNS.names:
+            kind = TURNS.names.index(name)
         else:
             kind = self._columns.kind(name, len(qubits)) if name in _PLAIN else BEYOND
         wires = tuple([self._place[bit] for bit in qubits])

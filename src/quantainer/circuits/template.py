@@ -85,11 +85,13 @@ class Template:
         sources = symbols.terms()
         found: dict[int, dict[str, float]] = {}
         for slots, origins, weights in (self.first, self.more):
-            for slot, origin, weight in zip(slots, origins, weights, strict=True):
-                for name, coefficient in sources.get(int(origin), {}).items():
-                    terms = found.setdefault(int(slot), {})
-                    terms[name] = terms.get(name, 0.0) + float(weight) * coefficient
-        return [(slot, sorted(terms.items()), float(angles[slot])) for slot, terms in found.items()]
+            rows = zip(slots.tolist(), origins.tolist(), weights.tolist(), strict=True)
+            for slot, origin, weight in rows:
+                for name, coefficient in sources.get(origin, {}).items():
+                    terms = found.setdefault(slot, {})
+                    terms[name] = terms.get(name, 0.0) + weight * coefficient
+        constants = angles.tolist()
+        return [(slot, sorted(terms.items()), constants[slot]) for slot, terms in found.items()]
 
     @property
     def size(self) -> int:
@@ -255,12 +257,12 @@ def _by_marks(
     seed: int,
     fixed: NDArray[np.bool_] | None,
 ) -> tuple[Template, Collected] | None:
-    if not fits_marks(target, level):
+    proxy = proxy_of(target, level)
+    if proxy is None and not fits_marks(target, level):
         return None
     source = marked(columns, _free(columns, fixed), level)
     if source is None:
         return None
-    proxy = proxy_of(target, level)
     facts = target if proxy is None else proxy.facts
     compiled = compile_program(source.program, facts, level, seed, Angles.MARKED)
     made = collected(compiled.program, source.chains, level, proxy)

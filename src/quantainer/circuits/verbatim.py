@@ -20,7 +20,7 @@ from qiskit._accelerate.circuit import CircuitInstruction
 from qiskit.circuit import Qubit
 
 from quantainer.circuits.builder import STANDARD_GATES, Builder
-from quantainer.circuits.chains import WRITTEN, Link, Pattern, Weights, gathered, pattern_of
+from quantainer.circuits.chains import TURNS, Link, Pattern, Weights, gathered, pattern_of
 from quantainer.circuits.proxy import WIDE
 from quantainer.circuits.steps import columns_of
 from quantainer.circuits.strung import Strung
@@ -117,7 +117,7 @@ class _Writer(Strung):
                 qubit,
                 *(
                     CircuitInstruction.from_standard(STANDARD_GATES[name], (qubit,), ())
-                    for name in WRITTEN[1:]
+                    for name in TURNS.names[1:]
                 ),
             )
             for qubit in self.builder.qubits
