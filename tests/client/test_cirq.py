@@ -275,3 +275,31 @@ def test_cirqs_own_helpers_work(sampler: QuantainerSampler) -> None:
         cirq.Circuit(cirq.X(q[0])), [cirq.Z(q[0])], num_samples=10
     )
     assert values == [[-1.0]]
+
+
+def test_a_sweep_of_a_rotation_is_one_circuit_with_rows(connection: Connection) -> None:
+    """``cirq.rx(t)`` has the angle ``t / sympy.pi * math.pi``."""
+    qubit, t = cirq.LineQubit(0), sympy.Symbol("t")
+    turned = cirq.Circuit(cirq.rx(2 * t + sympy.pi / 2)(qubit), cirq.measure(qubit, key="m"))
+    columns = encode(turned, cirq.QubitOrder.DEFAULT).columns
+    assert columns.symbols == [(0, [("t", pytest.approx(2.0))], pytest.approx(np.pi / 2))]
+    points = cirq.Points("t", [np.pi / 4, -np.pi / 4])
+    found = QuantainerSampler(connection=connection).run_sweep(turned, points, 5)
+    assert [dict(each.histogram(key="m")) for each in found] == [{1: 5}, {0: 5}]
+
+
+def test_an_empty_key_has_a_name_of_its_own(connection: Connection) -> None:
+    a, b = cirq.LineQubit.range(2)
+    circuit = cirq.Circuit(cirq.X(a), cirq.measure(a, key=""), cirq.measure(b, key="_"))
+    found = QuantainerSampler(connection=connection).run(circuit, repetitions=3)
+    assert {key: value.ravel().tolist() for key, value in found.records.items()} == {
+        "": [1, 1, 1],
+        "_": [0, 0, 0],
+    }
+
+
+def test_free_parameters_are_named(connection: Connection) -> None:
+    qubit, t = cirq.LineQubit(0), sympy.Symbol("t")
+    circuit = cirq.Circuit(cirq.X(qubit) ** (t * t), cirq.measure(qubit, key="m"))
+    with pytest.raises(QuantainerError, match="still has free parameters: t"):
+        QuantainerSampler(connection=connection).run(circuit)

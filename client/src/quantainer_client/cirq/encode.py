@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from itertools import product
+from itertools import count, product
 
 import cirq
 import sympy
@@ -19,6 +19,9 @@ __all__ = ["Encoded", "NotAffineError", "encode"]
 
 _MAX_CONDITION_BITS = 12
 """Bits that a condition may depend on: it travels as the list of values that satisfy it."""
+
+_DIGITS = 20
+"""Of the constants in an expression: more than a float has."""
 
 
 class NotAffineError(Exception):
@@ -78,10 +81,15 @@ def encode(circuit: cirq.AbstractCircuit, order: cirq.QubitOrderOrList) -> Encod
             hint="End it with cirq.measure(...).",
         )
     walk.columns.registers = [
-        (key or "_", [bit for bits in measured.instances for bit in bits])
+        (key or _name_of_none(walk.measured), [bit for bits in measured.instances for bit in bits])
         for key, measured in walk.measured.items()
     ]
     return Encoded(walk.columns, walk.measured)
+
+
+def _name_of_none(taken: Dict[str, Measured]) -> str:
+    """Return a name for the empty key, which no register can have: one that no key has."""
+    return next(name for name in ("_" * size for size in count(1)) if name not in taken)
 
 
 def _unrolled(circuit: cirq.AbstractCircuit) -> cirq.AbstractCircuit:
@@ -247,7 +255,9 @@ def _affine(expression: sympy.Basic) -> Tuple[List[Tuple[str, float]], float]:
     """
     terms: List[Tuple[str, float]] = []
     constant = 0.0
-    for term, coefficient in sympy.expand(expression).as_coefficients_dict().items():
+    # In digits, since cirq.rx(t) has the angle t / sympy.pi * math.pi.
+    digits = sympy.expand(sympy.N(expression, _DIGITS))
+    for term, coefficient in digits.as_coefficients_dict().items():
         number = _real(coefficient)
         if isinstance(term, sympy.Symbol) and number is not None:
             terms.append((term.name, number))

@@ -144,8 +144,11 @@ def _encode_bound(circuit: cirq.AbstractCircuit, order: cirq.QubitOrderOrList) -
     try:
         return encode(circuit, order)
     except NotAffineError as error:
+        names = ", ".join(sorted(cirq.parameter_names(circuit))) or str(error)
         raise QuantainerError(
-            "invalid_parameters", f"The circuit still has a free parameter: {error}."
+            "invalid_parameters",
+            f"The circuit still has free parameters: {names}.",
+            hint="Give each a value: run(circuit, {'t': 0.5}).",
         ) from None
 
 

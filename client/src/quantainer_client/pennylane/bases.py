@@ -2,9 +2,10 @@
 
 from __future__ import annotations
 
-import numpy as np
 import pennylane as qml
 from pennylane.measurements import ExpectationMP
+
+from quantainer_client.pennylane.coefficients import real
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
@@ -127,7 +128,7 @@ def _sum(
 ) -> Tuple[float, List[Share]]:
     constant, shares = 0.0, []
     for factor, observable in terms:
-        number = float(np.real(qml.math.toarray(factor)))
+        number = real(factor)
         if isinstance(observable, qml.Identity):
             constant += number
             continue

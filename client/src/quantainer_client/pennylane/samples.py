@@ -8,6 +8,8 @@ import numpy as np
 import pennylane as qml
 from pennylane.measurements import ExpectationMP, SampleMeasurement, SampleMP, VarianceMP
 
+from quantainer_client.pennylane.coefficients import real
+
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Sequence
@@ -52,7 +54,7 @@ def _pauli_word(measurement: Any) -> Any:
     if measurement.obs is None or not qml.pauli.is_pauli_word(measurement.obs):
         return None
     ((word, coefficient),) = measurement.obs.pauli_rep.items()
-    return word, float(np.real(qml.math.toarray(coefficient)))
+    return word, real(coefficient)
 
 
 def _mid_value(measurement: Any, mid_bits: Dict[Any, Any]) -> Any:

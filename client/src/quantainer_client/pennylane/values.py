@@ -7,6 +7,7 @@ import pennylane as qml
 from pennylane.measurements import ExpectationMP, ProbabilityMP, VarianceMP
 
 from quantainer_client.errors import QuantainerError
+from quantainer_client.pennylane.coefficients import real
 from quantainer_client.pennylane.encode import outcomes_of
 
 TYPE_CHECKING = False
@@ -135,5 +136,5 @@ def _terms(sentence: Any, place: Dict[Any, int]) -> Terms:
         letters = ["I"] * len(place)
         for wire, letter in word.items():
             letters[place[wire]] = letter
-        terms.append(("".join(letters), float(np.real(qml.math.toarray(coefficient)))))
+        terms.append(("".join(letters), real(coefficient)))
     return terms or [("I" * len(place), 0.0)]

@@ -6,14 +6,22 @@ import numpy as np
 from qiskit.primitives import BaseEstimatorV2, DataBin, PubResult
 from qiskit.primitives.containers.estimator_pub import EstimatorPub
 
+from quantainer_client.errors import QuantainerError
 from quantainer_client.qiskit.encode import pub_of
+from quantainer_client.qiskit.observables import terms_of
 from quantainer_client.qiskit.primitive import Primitive
 from quantainer_client.qiskit.primitive_job import PrimitiveJob
-from quantainer_client.qiskit.values import doubles, metadata_of, repeats_of, values_of
+from quantainer_client.qiskit.values import (
+    check_pubs,
+    doubles,
+    metadata_of,
+    repeats_of,
+    values_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Iterable, List, Mapping, Optional, Tuple, Union
+    from typing import Any, Dict, Iterable, List, Optional, Union
 
     from qiskit.primitives import BasePrimitiveJob
     from qiskit.primitives.containers.estimator_pub import EstimatorPubLike
@@ -24,16 +32,6 @@ if TYPE_CHECKING:
     from quantainer_client.submission import Pub
 
 __all__ = ["EstimatorV2"]
-
-_PROJECTORS = {
-    # Each eigenstate's projector is half the identity plus or minus half the Pauli.
-    "0": ("Z", 1.0),
-    "1": ("Z", -1.0),
-    "+": ("X", 1.0),
-    "-": ("X", -1.0),
-    "r": ("Y", 1.0),
-    "l": ("Y", -1.0),
-}
 
 
 class EstimatorV2(Primitive, BaseEstimatorV2):  # type: ignore[misc]
@@ -67,10 +65,14 @@ class EstimatorV2(Primitive, BaseEstimatorV2):  # type: ignore[misc]
         """Hand in pubs; ``precision`` is for those that name none.
 
         Raises:
-            QuantainerError: Whatever the broker refuses.
+            QuantainerError: ``bad_request``, ``invalid_parameters``, or whatever the broker
+                refuses.
         """
         precision = self.default_precision if precision is None else precision
         coerced = [EstimatorPub.coerce(pub, precision) for pub in pubs]
+        check_pubs(coerced)
+        for pub in coerced:
+            _check_observables(pub)
         if self._is_local():
             from quantainer_client.qiskit import local
 
@@ -81,8 +83,17 @@ class EstimatorV2(Primitive, BaseEstimatorV2):  # type: ignore[misc]
         )
 
 
+def _check_observables(pub: EstimatorPub) -> None:
+    if not pub.observables.size:
+        raise QuantainerError(
+            "invalid_parameters",
+            f"A pub has no observable: their shape is {pub.observables.shape}.",
+            hint="Name at least one, such as 'Z'.",
+        )
+
+
 def _pub(pub: EstimatorPub) -> Pub:
-    observables = [_terms(item) for item in pub.observables.ravel().tolist()]
+    observables = [terms_of(item) for item in pub.observables.ravel().tolist()]
     return pub_of(
         pub.circuit,
         observables=observables,
@@ -100,30 +111,6 @@ def _pairs(pub: EstimatorPub) -> List[List[int]]:
     grid = np.broadcast_arrays(rows, observables)
     pairs: List[List[int]] = np.stack([index.ravel() for index in grid], axis=1).tolist()
     return pairs
-
-
-def _terms(observable: Mapping[str, float]) -> List[Tuple[str, float]]:
-    """Return an observable as Pauli labels with coefficients; projectors are spelt out."""
-    terms: Dict[str, float] = {}
-    for label, coefficient in observable.items():
-        for pauli, factor in _paulis(label):
-            terms[pauli] = terms.get(pauli, 0.0) + factor * float(coefficient)
-    return list(terms.items())
-
-
-def _paulis(label: str) -> List[Tuple[str, float]]:
-    spelt = [("", 1.0)]
-    for letter in label:
-        if letter in _PROJECTORS:
-            pauli, sign = _PROJECTORS[letter]
-            spelt = [
-                (text + other, factor * 0.5 * (sign if other == pauli else 1.0))
-                for text, factor in spelt
-                for other in ("I", pauli)
-            ]
-        else:
-            spelt = [(text + letter, factor) for text, factor in spelt]
-    return spelt
 
 
 def _read(pub: EstimatorPub, result: plain.PubResult) -> PubResult:

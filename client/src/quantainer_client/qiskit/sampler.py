@@ -5,15 +5,24 @@ from __future__ import annotations
 from qiskit.primitives import BaseSamplerV2, BitArray, DataBin, SamplerPubResult
 from qiskit.primitives.containers.sampler_pub import SamplerPub
 
+from quantainer_client.errors import QuantainerError
 from quantainer_client.qiskit.encode import pub_of
+from quantainer_client.qiskit.loose import loose_name
 from quantainer_client.qiskit.primitive import Primitive
 from quantainer_client.qiskit.primitive_job import PrimitiveJob
-from quantainer_client.qiskit.values import metadata_of, packed, repeats_of, values_of
+from quantainer_client.qiskit.values import (
+    check_pubs,
+    metadata_of,
+    packed,
+    repeats_of,
+    values_of,
+)
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
     from typing import Any, Dict, Iterable, Optional, Union
 
+    from qiskit import QuantumCircuit
     from qiskit.primitives import BasePrimitiveJob
     from qiskit.primitives.containers.sampler_pub import SamplerPubLike
 
@@ -23,8 +32,8 @@ if TYPE_CHECKING:
 
 __all__ = ["SamplerV2"]
 
-LOOSE_BITS = "loose_bits"
-"""Name in the results for classical bits that lie in no register."""
+_RESERVED = "shape"
+"""A field of Qiskit's own in every result."""
 
 
 class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
@@ -57,10 +66,14 @@ class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
         """Hand in pubs; ``shots`` is for those that name none.
 
         Raises:
-            QuantainerError: Whatever the broker refuses.
+            QuantainerError: ``bad_request``, ``invalid_parameters``, ``unsupported_circuit``, or
+                whatever the broker refuses.
         """
         shots = self.default_shots if shots is None else shots
         coerced = [SamplerPub.coerce(pub, shots) for pub in pubs]
+        check_pubs(coerced)
+        for pub in coerced:
+            _check_names(pub.circuit)
         if self._is_local():
             from quantainer_client.qiskit import local
 
@@ -75,10 +88,22 @@ class SamplerV2(Primitive, BaseSamplerV2):  # type: ignore[misc]
         )
 
 
+def _check_names(circuit: QuantumCircuit) -> None:
+    if any(register.name == _RESERVED for register in circuit.cregs):
+        raise QuantainerError(
+            "unsupported_circuit",
+            f"Circuit {circuit.name!r} has a classical register {_RESERVED!r}, a name that results "
+            "of Qiskit's have for themselves.",
+            hint="Give the register another name.",
+        )
+
+
 def _read(pub: SamplerPub, result: PubResult) -> SamplerPubResult:
     shape = pub.parameter_values.shape
     arrays = {
-        register.name or LOOSE_BITS: BitArray(packed(register, shape, pub.shots), register.bits)
+        register.name or loose_name(pub.circuit): BitArray(
+            packed(register, shape, pub.shots), register.bits
+        )
         for register in result.registers.values()
     }
     metadata = {"shots": pub.shots, **metadata_of(pub.circuit, result)}

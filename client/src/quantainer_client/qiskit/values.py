@@ -8,11 +8,30 @@ from quantainer_client.errors import QuantainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Any, Dict, Tuple
+    from typing import Any, Dict, List, Tuple
 
     from quantainer_client.result import PubResult, Register
 
-__all__ = ["doubles", "metadata_of", "packed", "repeats_of", "values_of"]
+__all__ = ["check_pubs", "doubles", "metadata_of", "packed", "repeats_of", "values_of"]
+
+
+def check_pubs(pubs: List[Any]) -> None:
+    """Refuse pubs that ask for nothing.
+
+    Raises:
+        QuantainerError: ``bad_request`` if there is none, ``invalid_parameters`` for one that has
+            no row of parameter values.
+    """
+    if not pubs:
+        raise QuantainerError("bad_request", "There is no circuit to run.")
+    for pub in pubs:
+        if not pub.parameter_values.size:
+            raise QuantainerError(
+                "invalid_parameters",
+                f"A pub has no row of parameter values: their shape is "
+                f"{pub.parameter_values.shape}.",
+                hint="Leave it out.",
+            )
 
 
 def repeats_of(pub: Any) -> int:
@@ -21,17 +40,7 @@ def repeats_of(pub: Any) -> int:
 
 
 def values_of(pub: Any) -> Dict[str, Any]:
-    """Return the parameter values of a Qiskit pub as a field of ``Pub``: bound by name.
-
-    Raises:
-        QuantainerError: ``invalid_parameters`` if there are none to run.
-    """
-    if not pub.parameter_values.size:
-        raise QuantainerError(
-            "invalid_parameters",
-            f"A pub has no row of parameter values: their shape is {pub.parameter_values.shape}.",
-            hint="Leave it out.",
-        )
+    """Return the parameter values of a Qiskit pub as a field of ``Pub``: bound by name."""
     parameters = list(pub.circuit.parameters)
     if not parameters:
         return {}
