@@ -143,16 +143,20 @@ def _joined(steps: Steps, chains: list[Chain]) -> _Joined:
     follows[1:] = joins[1:] & joins[:-1] & (wires[1:] == wires[:-1])
     heads = np.flatnonzero(joins & ~follows)
     rank = np.argsort(places[heads], kind="stable")
+    operations = steps.operations
+    parts = [_chain(operations[place], chains) for place in places[joins].tolist()]
     found: list[Chain] = []
-    for place, follows_on in zip(places[joins].tolist(), follows[joins].tolist(), strict=True):
-        links, slots = _chain(steps.operations[place], chains)
+    links: tuple[Link, ...] = ()
+    slots: tuple[int, ...] = ()
+    for part, follows_on in zip(parts, follows[joins].tolist(), strict=True):
         if follows_on:
-            before = found[-1]
-            found[-1] = (*before[0], *links), (*before[1], *slots)
+            links, slots = links + part[0], slots + part[1]
         else:
             found.append((links, slots))
+            links, slots = part
+    found.append((links, slots))  # the first, which is none, lies before all others
     heads = heads[rank]
-    return _Joined([found[number] for number in rank.tolist()], places[heads], wires[heads])
+    return _Joined([found[number + 1] for number in rank.tolist()], places[heads], wires[heads])
 
 
 def _chain(instruction: Any, chains: list[Chain]) -> Chain:

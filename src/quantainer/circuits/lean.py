@@ -23,7 +23,7 @@ from qiskit.transpiler.passes import (
     UnitarySynthesis,
 )
 
-__all__ = ["PROTECTION", "lean", "unrolling_where_needed"]
+__all__ = ["PROTECTION", "lean", "translating_where_needed", "unrolling_where_needed"]
 
 PROTECTION = "qiskit.transpiler.internal.routing.protection.barrier"
 """Label of the barrier that keeps measurements last while routing."""
@@ -62,6 +62,37 @@ def unrolling_where_needed(init: PassManager) -> PassManager:
     if tuple(map(type, first)) != _UNROLLING:
         return init
     return PassManager([_Unroll(first), *tasks[len(first) :]])
+
+
+def translating_where_needed(translation: PassManager, target: Target) -> PassManager:
+    """Return the stage of translation, which is left out where the device has all gates already."""
+    tasks = translation.to_flow_controller().tasks
+    if tuple(map(type, tasks)) != _UNROLLING:
+        return translation
+    return PassManager(_Translate(tasks, target))
+
+
+class _Translate(TransformationPass):  # type: ignore[misc]
+    """Translates gates if the device may lack one of them where it is."""
+
+    def __init__(self, passes: tuple[Any, ...], target: Target) -> None:
+        super().__init__()
+        self._passes = passes
+        ways = {at for at in target.qargs or () if at is not None}
+        pairs = {at for at in ways if len(at) == 2}
+        both = pairs | {(b, a) for a, b in pairs}
+        ones = {at for at in ways if len(at) == 1}
+        self._everywhere = {"barrier"} | {
+            name for name in target.operation_names if target[name].keys() in (ones, both)
+        }
+
+    def run(self, dag: Any) -> Any:
+        if dag.count_ops(recurse=False).keys() <= self._everywhere:
+            return dag
+        for each in self._passes:
+            each.property_set = self.property_set
+            dag = each.run(dag)
+        return dag
 
 
 class _Unroll(TransformationPass):  # type: ignore[misc]

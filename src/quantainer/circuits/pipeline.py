@@ -42,7 +42,12 @@ from qiskit.transpiler.passes import (
     VF2PostLayout,
 )
 
-from quantainer.circuits.lean import PROTECTION, lean, unrolling_where_needed
+from quantainer.circuits.lean import (
+    PROTECTION,
+    lean,
+    translating_where_needed,
+    unrolling_where_needed,
+)
 from quantainer.circuits.lone import PlaceLone
 from quantainer.circuits.mixed import SpellOut, gates_of_pairs, uniform
 from quantainer.core.target import TargetFacts
@@ -55,6 +60,8 @@ _LONG = 20
 """Two-qubit gates a qubit from which a circuit is long."""
 _LONG_SEARCH = {1: (6, 4, 1), 2: (28, 10, 1), 3: (32, 12, 1)}
 """By level: layouts to start from, tries at routing each, rounds of refining each."""
+_NARROW, _NARROW_SEARCH = 5, (6, 2, 1)
+"""Qubits of a long circuit that has few ways to be routed, and the search for it at level 1."""
 _WIDE_GATES = frozenset(
     name for name, gate in get_standard_gate_name_mapping().items() if gate.num_qubits > 1
 )
@@ -107,6 +114,7 @@ def pipeline(
         passes.layout = _with_search(passes.layout, target, level, seed)
     if facts.coupling_map is not None:
         passes.init = unrolling_where_needed(passes.init)
+        passes.translation = translating_where_needed(passes.translation, target)
         passes.layout, passes.routing = (
             None if stage is None else lean(stage, target)
             for stage in (passes.layout, passes.routing)
@@ -114,6 +122,7 @@ def pipeline(
     if angles is Angles.VERBATIM:
         passes.init = PassManager(InverseCancellation())  # all gates are the target's already
         passes.optimization = PassManager(_Cancel())
+        passes.pre_init = passes.scheduling = None  # which only look for delays
         return passes
     singles = _singles(target, facts)
     if level == 1 and any(target.operation_from_name(name).params for name in singles):
@@ -166,7 +175,7 @@ def _with_search(layout: PassManager, target: Target, level: int, seed: int) -> 
     for task in layout.to_flow_controller().tasks:
         found = [step for step in getattr(task, "tasks", ()) if isinstance(step, SabreLayout)]
         if found:
-            search = _Search(target, found[0], _LONG_SEARCH[level], seed)
+            search = _Search(target, found[0], level, seed)
             protected = [BarrierBeforeFinalMeasurements(PROTECTION), search]
             made.append(ConditionalController(protected, condition=task.condition))
         elif _has(task, VF2Layout):
@@ -183,17 +192,21 @@ class _Search(SabreLayout):  # type: ignore[misc]
     swap_trials: int
     max_iterations: int
 
-    def __init__(
-        self, target: Target, usual: SabreLayout, long: tuple[int, int, int], seed: int
-    ) -> None:
+    def __init__(self, target: Target, usual: SabreLayout, level: int, seed: int) -> None:
         super().__init__(target, seed=seed)
+        self._level = level
         self._usual = (usual.layout_trials, usual.swap_trials, usual.max_iterations)
-        self._long = long
+        self._long = _LONG_SEARCH[level]
 
     def run(self, dag: Any) -> Any:
         counts = dag.count_ops(recurse=False)
         gates = sum(counts[name] for name in counts.keys() & _WIDE_GATES)
-        effort = self._long if gates >= _LONG * dag.num_qubits() else self._usual
+        if gates < _LONG * dag.num_qubits():
+            effort = self._usual
+        elif self._level == 1 and dag.num_qubits() <= _NARROW:
+            effort = _NARROW_SEARCH
+        else:
+            effort = self._long
         self.layout_trials, self.swap_trials, self.max_iterations = effort
         return super().run(dag)
 

@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import struct
 from copy import copy
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -26,7 +26,7 @@ from quantainer.circuits.options import ReadOptions
 from quantainer.circuits.pipeline import Angles
 from quantainer.circuits.proxy import proxy_of
 from quantainer.circuits.structure import Symbols
-from quantainer.circuits.verbatim import Written, fits_verbatim, placed, written
+from quantainer.circuits.verbatim import Written, fits_verbatim, placed, turned, written
 from quantainer.core.target import TargetFacts
 from quantainer_client.columnar import Columns, decode
 from quantainer_client.qiskit.encode import encode_columns
@@ -167,26 +167,23 @@ class Begun:
     Attributes:
         compiled: It, compiled.
         angles: Its angles.
+        _values: Angles of the rotations that it was compiled with.
+        _found: What it was compiled to with those.
     """
 
     compiled: Compiled
     angles: NDArray[np.float64]
     _source: Written
-    _target: TargetFacts
-    _seed: int
+    _values: NDArray[np.float64]
+    _found: QuantumCircuit
 
     def template(self) -> Template:
         """Return the template of its structure."""
-        source, compiled = self._source, self.compiled
-        values = source.angles(self.angles)
         with no_collection():
-            if not source.tells(values):
-                values = np.arange(len(values), dtype=np.float64)
-                compiled = _verbatim(source, values, self._target, compiled.level, self._seed)
-            found = placed(source, values, compiled.program)
+            found = placed(self._source, self._values, self._found)
         if found is None:
             raise RuntimeError("a compiled circuit has lost an angle")
-        return _template(found.columns, found.first, found.more, len(self.angles), compiled)
+        return _template(found.columns, found.first, found.more, len(self.angles), self.compiled)
 
 
 def begin_template(
@@ -212,18 +209,19 @@ def begin_template(
     source = written(columns, _free(columns, fixed)) if fits_verbatim(target, level) else None
     if source is None:
         return None
-    compiled = _verbatim(source, source.angles(angles), target, level, seed)
-    counts = compiled.program.count_ops()
-    if counts.get("rz", 0) != len(source.constants) or counts.keys() - _VERBATIM:
+    values = own = source.angles(angles)
+    tells = source.tells(own)
+    if not tells:  # others stand in for them, of which each can be told from the others
+        values = np.arange(len(own), dtype=np.float64)
+    compiled = compile_program(source.program(values), target, level, seed, Angles.VERBATIM)
+    found = compiled.program
+    counts = found.count_ops()
+    if counts.get("rz", 0) != len(own) or counts.keys() - _VERBATIM:
         return None
+    if not tells:
+        compiled = replace(compiled, made=turned(found, own))
     compiled.program.name = ""  # others may find it, who call theirs something else
-    return Begun(compiled, angles, source, target, seed)
-
-
-def _verbatim(
-    source: Written, angles: NDArray[np.float64], target: TargetFacts, level: int, seed: int
-) -> Compiled:
-    return compile_program(source.program(angles), target, level, seed, Angles.VERBATIM)
+    return Begun(compiled, angles, source, values, found)
 
 
 def make_template(

@@ -9,6 +9,7 @@ and the template is made when somebody has use for it, from where the angles hav
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any
@@ -27,7 +28,7 @@ from quantainer.circuits.strung import Strung
 from quantainer.core.target import TargetFacts
 from quantainer_client.columns import GATES, Columns
 
-__all__ = ["Placed", "Written", "fits_verbatim", "placed", "written"]
+__all__ = ["Placed", "Written", "fits_verbatim", "placed", "turned", "written"]
 
 _TURNING = {name for name, (_, params) in GATES.items() if params}
 
@@ -86,9 +87,8 @@ class Written:
 
     def tells(self, angles: NDArray[np.float64]) -> bool:
         """Tell whether every free angle differs from all other angles."""
-        found, counts = np.unique(angles, return_counts=True)
-        several = found[counts > 1]
-        return not np.isin(angles[self.first[0]], several).any()
+        counts = Counter(values := angles.tolist())
+        return all(counts[values[rotation]] == 1 for rotation in self.first[0].tolist())
 
 
 def written(columns: Columns, free: Sequence[bool]) -> Written | None:
@@ -174,3 +174,17 @@ def placed(source: Written, angles: NDArray[np.float64], compiled: QuantumCircui
 
     first, more = moved(source.first), moved(source.more)
     return Placed(columns, first, more) if (first[0] >= 0).all() else None
+
+
+def turned(compiled: QuantumCircuit, angles: NDArray[np.float64]) -> QuantumCircuit:
+    """Return a program whose rotations are by their own numbers with an angle for each number."""
+    make, turn = CircuitInstruction.from_standard, STANDARD_GATES["rz"]
+    values = angles.tolist()
+    program = compiled.copy_empty_like()
+    program._data.extend(
+        [
+            make(turn, step.qubits, (values[int(step.params[0])],)) if step.name == "rz" else step
+            for step in compiled._data
+        ]
+    )
+    return program
