@@ -19,6 +19,7 @@ from typing import Protocol
 from quantainer.backends import rates
 from quantainer.backends.beginning import Beginnings
 from quantainer.backends.simulators import entanglement
+from quantainer.backends.simulators.chain import with_neighbours
 from quantainer.backends.simulators.program import Program
 from quantainer.backends.simulators.simulator import Method, Precision, Prepared
 from quantainer_client.errors import QuantainerError
@@ -124,7 +125,8 @@ class _Attempt:
 
     def loss(self, program: Program, bond: int) -> float:
         """Return ``-ln(fidelity)`` of the run with a bond."""
-        prepared = self._engine.prepare(program, "mps", self._precision, bond)
+        written = with_neighbours(program)
+        prepared = self._engine.prepare(written, "mps", self._precision, bond)
         return prepared.sample(1, 0, self._threads).loss or 0.0
 
 

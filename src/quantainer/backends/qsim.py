@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Iterable, Iterator
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
@@ -24,7 +24,9 @@ from quantainer.backends.expectation import (
 from quantainer.backends.memory import widest
 from quantainer.backends.probe import MpsEngine, refuse_hopeless
 from quantainer.backends.recent import Recent
+from quantainer.backends.simulators import entanglement
 from quantainer.backends.simulators.catalogue import Catalogue
+from quantainer.backends.simulators.chain import laid_out, with_neighbours
 from quantainer.backends.simulators.lowering import lower, unmeasured
 from quantainer.backends.simulators.program import (
     Branch,
@@ -50,6 +52,8 @@ _KEPT_BYTES = 64 << 20
 _PROBED = 4096  # circuits
 _log = logging.getLogger(__name__)
 _CLIFFORD_WIDTH_MAX = 10_000
+_CHAIN_MIN = 16
+"""Up to this width the order of qubits decides nothing: a state vector is as fast."""
 _PROGRAM_OPERATION_BYTES = 300
 
 
@@ -67,6 +71,7 @@ class Qsim:
     def __init__(self, catalogue: Catalogue | None = None) -> None:
         self._catalogue = catalogue or Catalogue()
         self._programs: Recent[Program] = Recent(_KEPT_BYTES)
+        self._chains: Recent[Program] = Recent(_KEPT_BYTES)
         self._prepared: Recent[Prepared] = Recent(_KEPT_BYTES)
         self._probed: Recent[bool] = Recent(_PROBED)
 
@@ -123,7 +128,15 @@ class Qsim:
             return offered[engine].refuses(program, method)
 
         versions = {name: self._catalogue.version(name) for name in offered}
-        return choose(need_of(pub, program), options, limits, Offer(offered, versions, refusal))
+        need = need_of(pub, program)
+        if _may_be_chain(need, options):
+            bond_log2 = entanglement.bond_log2(self._chain(pub, program))
+            need = replace(need, bond_log2=min(need.bond_log2, bond_log2))
+        plan = choose(need, options, limits, Offer(offered, versions, refusal))
+        if plan.method != "mps":
+            return plan
+        reordered = _reordered(program, self._chain(pub, program))
+        return replace(plan, reason=f"{plan.reason}{reordered}")
 
     def run(self, pub: Pub, plan: Plan, options: Options, seed: int, threads: int) -> PubResult:
         """Run a planned pub. Row ``r`` of the parameters runs with ``member(seed, r)``.
@@ -167,6 +180,8 @@ class Qsim:
         failed: dict[str, str],
     ) -> PubResult:
         program = self._program(pub)
+        if plan.method == "mps":
+            program = self._chain(pub, program)
         work = _Work(self, pub, program, plan, options.truncation_max, threads)
         evs: NDArray[np.float64] | None = None
         stds: NDArray[np.float64] | None = None
@@ -207,12 +222,22 @@ class Qsim:
 
         return self._programs.get_or(key, make)
 
+    def _chain(self, pub: Pub, program: Program) -> Program:
+        """Return a terminal program with its qubits in the order for a matrix product state."""
+
+        def make() -> tuple[Program, int]:
+            made = laid_out(program)
+            return made, _PROGRAM_OPERATION_BYTES * (len(made.gates) + 10)
+
+        return self._chains.get_or(_key(pub), make)
+
     def prepared(self, key: tuple[Any, ...] | None, program: Program, plan: Plan) -> Prepared:
         """Return the program in the engine's own form; kept if it has a key."""
         engine = self._catalogue.offered[plan.engine]
 
         def make() -> tuple[Prepared, int]:
-            made = engine.prepare(program, plan.method, plan.precision)  # type: ignore[arg-type]
+            written = with_neighbours(program) if plan.method == "mps" else program
+            made = engine.prepare(written, plan.method, plan.precision)  # type: ignore[arg-type]
             return made, made.bytes
 
         if key is None:
@@ -364,6 +389,24 @@ def need_of(pub: Pub, program: Program) -> Need:
         clbits=program.clbits,
         branches=sizes.branches,
         collapses=not program.terminal and (not flat or sizes.collapses),
+    )
+
+
+def _may_be_chain(need: Need, options: Options) -> bool:
+    """Tell whether a circuit may run as a matrix product state."""
+    if not need.terminal or options.method not in (None, "mps"):
+        return False
+    return options.method == "mps" or (not need.clifford and need.qubits > _CHAIN_MIN)
+
+
+def _reordered(program: Program, chain: Program) -> str:
+    """Return what to add to the reason if a chain has its qubits in another order."""
+    if chain.origin == program.origin:
+        return ""
+    before, after = entanglement.bond_log2(program), entanglement.bond_log2(chain)
+    return (
+        f" Its qubits are reordered for the chain: the entanglement over any cut of it is then at "
+        f"most 2^{after}, and 2^{before} as they were."
     )
 
 
