@@ -31,3 +31,26 @@ def test_the_keys_of_the_report(monkeypatch: pytest.MonkeyPatch) -> None:
         assert found["ours_per_s"] > 0
         assert found["qiskit_per_s"] > 0
         assert found["speedup"]["p50"] > 0
+
+
+@pytest.mark.timeout(300)
+def test_the_keys_of_the_report_on_devices(monkeypatch: pytest.MonkeyPatch) -> None:
+    devices = pytest.importorskip("quantainer_bench.compile_devices")
+    kept = ("ghz_5", "su2_4")
+    circuits = {name: devices.CIRCUITS[name] for name in kept}
+    small = {"DEVICES": ("heavy_hex_27", "fake_manila"), "CIRCUITS": circuits, "ROUNDS": 2}
+    for name, value in {**small, "LEVELS": (0, 1)}.items():
+        monkeypatch.setattr(devices, name, value)
+    result = CliRunner().invoke(app, ["compile", "--devices", "--json"])
+    assert result.exit_code == 0, result.output
+    report = json.loads(result.stdout)
+    assert set(report) == {"heavy_hex_27", "fake_manila"}
+    for found in report.values():
+        assert found["gates"]
+        for level in ("0", "1"):
+            assert set(found[level]) == set(kept)
+            for circuit in found[level].values():
+                assert circuit["answer_ms"] > 0
+                for ratio in ("answer", "with_after", "processor"):
+                    assert 0 < circuit[ratio]["min"] <= circuit[ratio]["p50"]
+                assert circuit["two_qubit_gates"]["ours"] <= circuit["two_qubit_gates"]["qiskit"]

@@ -56,19 +56,24 @@ def device(
 def compile_rates(
     as_json: Json = False,
     peers: Annotated[bool, typer.Option(help="Compare with pytket and PennyLane.")] = True,
+    devices: Annotated[
+        bool, typer.Option("--devices", help="Each kind of device and level instead (minutes).")
+    ] = False,
 ) -> None:
     """Compile and parse rates.
 
     Circuits whose structure was seen before, and new ones, beside the peers' rates; every format
-    beside each public parser that can read it.
+    beside each public parser that can read it. With --devices, new circuits on a device of each
+    kind at every level, beside Qiskit.
 
     \b
     Examples:
       quantainer bench compile --no-peers --json
+      quantainer bench compile --devices --json
     """
-    bench = _load("quantainer_bench.compile")
+    bench = _load("quantainer_bench.compile_devices" if devices else "quantainer_bench.compile")
     with progress("bench") as say:
-        report = bench.run(say, peers=peers)
+        report = bench.run(say) if devices else bench.run(say, peers=peers)
     _show(report, as_json=as_json)
 
 
