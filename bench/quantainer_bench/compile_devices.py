@@ -46,8 +46,8 @@ DEVICES = (
     "fake_cairo",
     "fake_fractional",
 )
-"""CX without calibration, and with; CZ; ECR one way; CX one way; CX and u1, u2, u3; CX or ECR by the
-pair; RX and RZZ too."""
+"""CX without calibration, and with; CZ; ECR one way; CX one way; u1, u2, u3 and CX; CX or ECR by
+the pair; RX and RZZ too."""
 CIRCUITS: dict[str, Callable[[int], QuantumCircuit]] = {
     "thin_4": lambda number: thin(4, 5000 + number),
     "thin_10": lambda number: thin(10, 5000 + number),
