@@ -199,6 +199,76 @@ def test_what_is_lost_early_is_refused_early(
 
 
 @pytest.mark.parametrize("engine", ENGINES)
+@pytest.mark.parametrize("t_gates", [30, 60])
+def test_few_gates_beyond_clifford_are_refused_without_a_run(
+    t_gates: int, engine: str, qsim: Qsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """One engine died of the beginning, the others tried for seconds."""
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    bonds = _spied_bonds(monkeypatch, qsim, engine)
+    options = Options(method="mps", engine=engine)
+    with pytest.raises(QuantainerError) as refused:
+        run(qsim, nearly_clifford(200, 6, t_gates), AMPLE, shots=1000, options=options)
+    assert refused.value.code == "truncation"
+    assert "Clifford gates alone" in refused.value.message
+    assert refused.value.limit == 1e-3
+    assert refused.value.needed > 0.99
+    assert not bonds
+
+
+def nearly_clifford(qubits: int, layers: int, t_gates: int) -> QuantumCircuit:
+    """Return Clifford layers on random pairs with T gates before the last but one."""
+    random = np.random.default_rng(6)
+    circuit = QuantumCircuit(qubits, qubits)
+    for layer in range(layers):
+        for qubit in range(qubits):
+            getattr(circuit, ("h", "s", "sx")[random.integers(3)])(qubit)
+        if layer == layers - 2:
+            circuit.t(range(t_gates))
+        for left, right in random.permutation(qubits).reshape(-1, 2).tolist():
+            circuit.cx(left, right)
+    circuit.measure(range(qubits), range(qubits))
+    return circuit
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_what_would_run_too_long_is_not_begun(
+    engine: str, qsim: Qsim, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    """Exact by structure, and full of entanglement: what its beginning takes tells the rest."""
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    monkeypatch.setattr(probe, "_FULL_SECONDS", 1.0)
+    circuit = strongly_entangled(1000, 15)
+    hasty = Limits(64 << 30, 2, seconds=1.0)
+    options = Options(method="mps", engine=engine)
+    pub = pub_of(circuit, shots=10)
+    plan = qsim.plan(pub, options, hasty)
+    assert plan.exact
+    assert plan.seconds > 10
+    with pytest.raises(QuantainerError) as refused:
+        qsim.run(pub, plan, options, 1, 2)
+    assert refused.value.code == "timeout"
+    assert refused.value.limit == 1.0
+    assert refused.value.needed > 2
+    assert "job_timeout" in refused.value.hint
+
+
+@pytest.mark.parametrize("engine", ENGINES)
+def test_a_long_run_by_structure_that_is_short_is_begun(engine: str, qsim: Qsim) -> None:
+    """The work counted is more than ten times what the node allows; the pace tells better."""
+    if engine not in qsim.engines:
+        pytest.skip(f"{engine} is not installed")
+    brief = Limits(64 << 30, 2, seconds=8.0)
+    options = Options(method="mps", engine=engine)
+    pub = pub_of(weakly_entangled(40, 18), shots=10)
+    result = qsim.run(pub, qsim.plan(pub, options, brief), options, 1, 2)
+    assert result.metadata["truncation_error"] < 1e-3
+    assert result.metadata["expected_seconds"] > 0
+
+
+@pytest.mark.parametrize("engine", ENGINES)
 @pytest.mark.parametrize("circuit", ["weak", "repeated"])
 def test_a_bound_that_is_too_cautious_refuses_nothing(
     circuit: str, engine: str, qsim: Qsim, limits: Limits

@@ -23,6 +23,7 @@ class Limits:
     """What this node may spend on one job: read once from cgroup and machine by the broker.
 
     Attributes:
+        seconds: Longest run of one job; ``None``: no bound.
         shared: Folder in which the workers of a node share what they compiled; ``None``: each has
             its own.
     """
@@ -30,6 +31,7 @@ class Limits:
     memory_bytes: int
     threads: int
     shared: Path | None = None
+    seconds: float | None = None
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +76,7 @@ class Plan:
         reason: One sentence a person understands, kept in the result's metadata.
         exact: False for an attempt: an approximation whose loss only the run tells, and which fails
             if that is above what the submitter allows.
+        seconds_max: Longest run that the node allows: what is sure to take longer is not begun.
     """
 
     method: str
@@ -84,6 +87,7 @@ class Plan:
     seconds: float
     reason: str
     exact: bool = True
+    seconds_max: float | None = None
 
 
 @dataclass(frozen=True, slots=True)

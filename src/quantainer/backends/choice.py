@@ -129,6 +129,7 @@ def choose(need: Need, options: Options, limits: Limits, offer: Offer) -> Plan:
                 seconds=way.seconds,
                 reason=_reason(need, way, options),
                 exact=way.exact,
+                seconds_max=limits.seconds,
             )
         reasons[f"{way.engine} ({way.method})"] = why
     runnable = [way for way in too_large if offer.refusal(way.engine, way.method) is None]

@@ -1,19 +1,29 @@
-"""Probe: tells within seconds that a matrix product state cannot hold a circuit.
+"""Probe: tells within seconds that a matrix product state cannot hold a circuit, or takes too long.
 
 The bound by structure (:mod:`.simulators.entanglement`) says when nothing can be lost; above it,
-only running tells. So a beginning of the circuit (:mod:`.beginning`) runs first, with small bonds.
-A loss is ``-ln(fidelity)``. It falls with the bond, and as a function of the bond's logarithm it is
-convex: for a flat spectrum it falls in a straight line to 0, for a decaying one ever slower. The
-straight line through two small bonds is therefore a lower bound for the loss at the full bond.
+only running tells, unless the circuit is nearly Clifford (:mod:`.simulators.skeleton`), which tells
+of itself what must be lost. So a beginning of the circuit (:mod:`.beginning`) runs first, with
+small bonds. A loss is ``-ln(fidelity)``. It falls with the bond, and as a function of the bond's
+logarithm it is convex: for a flat spectrum it falls in a straight line to 0, for a decaying one
+ever slower. The straight line through two small bonds is therefore a lower bound for the loss at
+the full bond.
 
-Where that says nothing and the whole run may be long, a beginning runs with the full bond, for a
-part of the time at most: what is lost of it is lost of the whole. How large the beginnings are
-depends on work that is counted beforehand, not on a clock: a busy machine decides alike.
+Where that says nothing and the whole run may be long, beginnings run with the full bond: what is
+lost of one is lost of the whole. The first takes a few seconds; the next are larger each as long as
+the bonds are full indeed, up to a part of the whole. How large the beginnings are depends on work
+that is counted beforehand, not on a clock: a busy machine decides alike.
+
+The work counted is what structure allows at most; many circuits take a thousandth of it. So the
+pace of a beginning, its processor time over its counted work, tells how long the whole will take,
+and what is sure to be over the node's limit is not begun.
 """
 
 from __future__ import annotations
 
 import math
+import time
+from collections.abc import Iterator
+from dataclasses import dataclass
 from typing import Protocol
 
 from quantainer.backends import rates
@@ -22,9 +32,10 @@ from quantainer.backends.simulators import entanglement
 from quantainer.backends.simulators.chain import with_neighbours
 from quantainer.backends.simulators.program import Program
 from quantainer.backends.simulators.simulator import Method, Precision, Prepared
+from quantainer.backends.simulators.skeleton import least_lost_log2
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["MpsEngine", "refuse_hopeless"]
+__all__ = ["Bounds", "MpsEngine", "refuse_hopeless"]
 
 _BONDS = (4, 8, 16, 32, 64)  # each the double of the one before
 _HOPELESS = 0.5
@@ -40,6 +51,17 @@ _NEXT_SECONDS = 2.5
 """No larger bond is tried that takes longer."""
 _FULL_SECONDS = 10.0
 _FULL_SHARE = 0.25
+_LARGER = 4.0
+"""Beginnings with the full bond grow by this factor, to ``_FULL_SHARE`` of the whole at most."""
+_FULL_PACE = 0.2
+"""Processor time over counted work from which on bonds are taken for full."""
+_BEYOND_DOUBT = 5.0
+"""What a nearly Clifford circuit must lose, as ``-log2(fidelity)``, for its refusal: engines may
+find a better order of the qubits than ours."""
+_LEAST_COUNTED = 1.0
+"""Seconds of counted work below which a beginning says little about the pace."""
+_SURELY_LATE = 2.0
+"""Expected times over the limit: the counted work may still come down in what follows."""
 
 
 class MpsEngine(Protocol):
@@ -54,27 +76,73 @@ class MpsEngine(Protocol):
         ...
 
 
+@dataclass(frozen=True, slots=True)
+class Bounds:
+    """What a run may lose and take.
+
+    Attributes:
+        truncation_max: The loss that the submitter allows.
+        seconds_max: The longest run that the node allows; ``None``: any.
+    """
+
+    truncation_max: float
+    seconds_max: float | None = None
+
+
 def refuse_hopeless(
-    engine: MpsEngine, program: Program, precision: Precision, truncation_max: float, threads: int
+    engine: MpsEngine, program: Program, precision: Precision, bounds: Bounds, threads: int
 ) -> None:
     """Return if the program may fit; take seconds at most, and a third of the whole run.
 
     Args:
-        program: Measured at its end, without free parameters.
-        truncation_max: The loss that the submitter allows.
+        program: Measured at its end, without free parameters, its qubits in the order of the chain.
 
     Raises:
         QuantainerError: ``truncation`` if the full run would lose more than half of the weight, or
-            more than is allowed already in its beginning, or may take minutes with next to no hope.
+            more than is allowed already in its beginning, or may take minutes with next to no hope;
+            ``timeout`` if it would take longer than the node allows.
     """
-    allowed = max(truncation_max, _HOPELESS)
-    if allowed >= 1 or 1 << entanglement.bond_log2(program) <= entanglement.BOND:
-        return
-    seconds = rates.mps_seconds(program, engine.name, entanglement.BOND, _LONG_SECONDS)
+    seconds = rates.mps_seconds(program, engine.name, entanglement.BOND, math.inf)
     if seconds < _SHORT_SECONDS:
         return  # the run itself tells
     attempt = _Attempt(engine, precision, threads)
     beginnings = Beginnings(program)
+    lossy = 1 << entanglement.bond_log2(program) > entanglement.BOND
+    if lossy and max(bounds.truncation_max, _HOPELESS) < 1:
+        _refuse_coarse(attempt, program, beginnings, bounds.truncation_max, seconds)
+    may_be_late = bounds.seconds_max is not None and seconds > _SURELY_LATE * bounds.seconds_max
+    if not (lossy or may_be_late):
+        return
+    for trial in _full_trials(attempt, beginnings, seconds, exact_too=may_be_late):
+        lost = _lost(trial.loss)
+        if lost > bounds.truncation_max:
+            why = f"its beginning alone loses {_percent(lost)}"
+            raise _refusal(program, why, bounds.truncation_max, lost)
+        expected = trial.pace * seconds
+        if bounds.seconds_max is not None and expected > _SURELY_LATE * bounds.seconds_max:
+            raise _late(program, bounds.seconds_max, expected)
+        if not lossy:  # and in time
+            return
+
+
+def _refuse_coarse(
+    attempt: _Attempt,
+    program: Program,
+    beginnings: Beginnings,
+    truncation_max: float,
+    seconds: float,
+) -> None:
+    """Refuse what small bonds, or none at all, show to be hopeless."""
+    allowed = max(truncation_max, _HOPELESS)
+    proven = least_lost_log2(program, entanglement.BOND)
+    if proven > _BEYOND_DOUBT and -math.expm1(-proven * math.log(2)) > allowed:
+        raise _refusal(
+            program,
+            f"its Clifford gates alone entangle it so much that less than 2^-{int(proven)} of its "
+            f"weight can be kept",
+            truncation_max,
+            1.0 - 2.0**-proven,
+        )
     least, coarsest = _least_loss(attempt, beginnings)
     lost = _lost(least)
     if lost > allowed:
@@ -87,9 +155,6 @@ def refuse_hopeless(
             truncation_max,
             _lost(coarsest),
         )
-    lost = _lost(_full_loss(attempt, beginnings, min(_FULL_SECONDS, _FULL_SHARE * seconds)))
-    if lost > truncation_max:
-        raise _refusal(program, f"its beginning alone loses {_percent(lost)}", truncation_max, lost)
 
 
 def _refusal(program: Program, why: str, truncation_max: float, lost: float) -> QuantainerError:
@@ -105,10 +170,34 @@ def _refusal(program: Program, why: str, truncation_max: float, lost: float) -> 
     )
 
 
+def _late(program: Program, seconds_max: float, expected: float) -> QuantainerError:
+    return QuantainerError(
+        "timeout",
+        f"As a matrix product state the circuit of {program.qubits} qubits would run for about "
+        f"{expected:.0f} seconds, by what its beginning took: more than this node allows.",
+        limit=seconds_max,
+        needed=round(expected),
+        hint="Make the circuit shallower or less entangled, or raise the setting job_timeout.",
+    )
+
+
 def _percent(lost: float) -> str:
     if lost > 0.995:
         return "nearly all of the weight"
     return f"{100 * lost:.2g} % of the weight or more"
+
+
+@dataclass(frozen=True, slots=True)
+class _Trial:
+    """A beginning that was run with the full bond.
+
+    Attributes:
+        loss: ``-ln(fidelity)``.
+        pace: Processor time over counted work, 1 at most.
+    """
+
+    loss: float
+    pace: float
 
 
 class _Attempt:
@@ -123,6 +212,18 @@ class _Attempt:
         """Return what it takes by the work it is; infinite if more than ``most``."""
         return rates.mps_seconds(program, self._engine.name, bond, most)
 
+    def largest(self, beginnings: Beginnings, bond: int, most: float) -> Program | None:
+        """Return the largest beginning of work for ``most`` seconds, or ``None``."""
+        return beginnings.largest(lambda one: self.seconds(one, bond, most) <= most)
+
+    def trial(self, beginning: Program, bond: int) -> _Trial:
+        """Run a beginning and time it."""
+        counted = self.seconds(beginning, bond, math.inf)
+        began = time.process_time()
+        loss = self.loss(beginning, bond)
+        pace = (time.process_time() - began) / max(counted, _LEAST_COUNTED)
+        return _Trial(loss, min(1.0, pace))
+
     def loss(self, program: Program, bond: int) -> float:
         """Return ``-ln(fidelity)`` of the run with a bond."""
         written = with_neighbours(program)
@@ -135,9 +236,7 @@ def _least_loss(attempt: _Attempt, beginnings: Beginnings) -> tuple[float, float
 
     Either is 0 if it takes too much work to be found.
     """
-    beginning = beginnings.largest(
-        lambda one: attempt.seconds(one, _BONDS[0], _FIRST_SECONDS) <= _FIRST_SECONDS
-    )
+    beginning = attempt.largest(beginnings, _BONDS[0], _FIRST_SECONDS)
     if beginning is None:
         return 0.0, 0.0
     coarsest, before = 0.0, math.inf
@@ -155,13 +254,28 @@ def _least_loss(attempt: _Attempt, beginnings: Beginnings) -> tuple[float, float
     return 0.0, coarsest
 
 
-def _full_loss(attempt: _Attempt, beginnings: Beginnings, most: float) -> float:
-    """Return what the full bond loses of a beginning that it runs within ``most`` seconds."""
-    bond = entanglement.BOND
-    beginning = beginnings.largest(lambda one: attempt.seconds(one, bond, most) <= most)
-    if beginning is None or 1 << entanglement.bond_log2(beginning) <= bond:
-        return 0.0
-    return attempt.loss(beginning, bond)
+def _full_trials(
+    attempt: _Attempt, beginnings: Beginnings, seconds: float, *, exact_too: bool
+) -> Iterator[_Trial]:
+    """Yield what the full bond makes of ever larger beginnings.
+
+    Args:
+        seconds: What the whole takes by the work counted.
+        exact_too: Run those as well that lose nothing, for their pace.
+    """
+    bond, share = entanglement.BOND, _FULL_SHARE * seconds
+    most, pace = min(_FULL_SECONDS, share), 1.0
+    while pace >= _FULL_PACE:
+        beginning = attempt.largest(beginnings, bond, most)
+        if beginning is None:
+            return
+        if exact_too or 1 << entanglement.bond_log2(beginning) > bond:
+            trial = attempt.trial(beginning, bond)
+            pace = trial.pace
+            yield trial
+        if most >= share:
+            return
+        most = min(_LARGER * most, share)
 
 
 def _lost(loss: float) -> float:

@@ -9,6 +9,7 @@ from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
+from quantainer.backends import rates
 from quantainer.backends.backend import Backend, Limits, Options, Plan, Pub, PubResult
 from quantainer.backends.binding import bound
 from quantainer.backends.choice import Need, Offer, choose
@@ -22,7 +23,7 @@ from quantainer.backends.expectation import (
     support,
 )
 from quantainer.backends.memory import widest
-from quantainer.backends.probe import MpsEngine, refuse_hopeless
+from quantainer.backends.probe import Bounds, MpsEngine, refuse_hopeless
 from quantainer.backends.recent import Recent
 from quantainer.backends.simulators import entanglement
 from quantainer.backends.simulators.catalogue import Catalogue
@@ -135,8 +136,12 @@ class Qsim:
         plan = choose(need, options, limits, Offer(offered, versions, refusal))
         if plan.method != "mps":
             return plan
-        reordered = _reordered(program, self._chain(pub, program))
-        return replace(plan, reason=f"{plan.reason}{reordered}")
+        chain = self._chain(pub, program)
+        return replace(
+            plan,
+            seconds=min(plan.seconds, _chain_seconds(chain, need, plan)),
+            reason=f"{plan.reason}{_reordered(program, chain)}",
+        )
 
     def run(self, pub: Pub, plan: Plan, options: Options, seed: int, threads: int) -> PubResult:
         """Run a planned pub. Row ``r`` of the parameters runs with ``member(seed, r)``.
@@ -149,7 +154,7 @@ class Qsim:
                 ``backend_failed`` if the named engine, or all, failed.
         """
         failed: dict[str, str] = {}
-        limits = Limits(max(plan.memory_bytes, 1 << 30), threads)
+        limits = Limits(max(plan.memory_bytes, 1 << 30), threads, seconds=plan.seconds_max)
         while True:
             fault = self._unsound(plan.engine)
             if fault is None:
@@ -199,6 +204,7 @@ class Qsim:
             "engine_version": plan.engine_version,
             "precision": plan.precision,
             "reason": plan.reason,
+            "expected_seconds": plan.seconds,
             "seed": seed,
             "threads": threads,
             "truncation_error": work.truncation,
@@ -260,7 +266,8 @@ class Qsim:
         precision: Precision = "single" if plan.precision == "single" else "double"
 
         def passes() -> tuple[bool, int]:
-            refuse_hopeless(engine, program, precision, truncation_max, threads)
+            bounds = Bounds(truncation_max, plan.seconds_max)
+            refuse_hopeless(engine, program, precision, bounds, threads)
             return True, 1
 
         if key is None:
@@ -397,6 +404,12 @@ def _may_be_chain(need: Need, options: Options) -> bool:
     if not need.terminal or options.method not in (None, "mps"):
         return False
     return options.method == "mps" or (not need.clifford and need.qubits > _CHAIN_MIN)
+
+
+def _chain_seconds(chain: Program, need: Need, plan: Plan) -> float:
+    """Return a rough run time by the ranks that gates meet; above what is planned: infinite."""
+    gates = rates.mps_seconds(chain, plan.engine, entanglement.BOND, plan.seconds)
+    return gates + rates.mps_sampling_seconds(chain, plan.engine, need.shots)
 
 
 def _reordered(program: Program, chain: Program) -> str:

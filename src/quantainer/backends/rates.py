@@ -9,14 +9,14 @@ from __future__ import annotations
 import math
 from typing import TYPE_CHECKING
 
-from quantainer.backends.simulators.entanglement import rank_log2
+from quantainer.backends.simulators.entanglement import BOND, bond_log2, rank_log2
 from quantainer.backends.simulators.simulator import Method, Precision
 
 if TYPE_CHECKING:
     from quantainer.backends.choice import Need
     from quantainer.backends.simulators.program import Program
 
-__all__ = ["mps_seconds", "seconds"]
+__all__ = ["mps_sampling_seconds", "mps_seconds", "seconds"]
 
 # Milliseconds for the reference circuit: u on every qubit and a brick of cz, 20 layers, 1000 shots.
 _WIDTHS = (4, 10, 16, 20, 22, 24, 26)
@@ -38,6 +38,8 @@ _SINGLE_THREADED = frozenset({"lightning", "numpy"})
 _PER_SHOT = {"panta": 0.05, "lightning": 0.1, "numpy": 0.1, "aer": 2.0}
 # Seconds for a gate on neighbours in a matrix product state, and more of them by bond cubed.
 _MPS_GATE = {"qevedo": (5e-6, 2e-8), "panta": (1.5e-5, 2.7e-8), "aer": (3e-5, 1e-7)}
+# Seconds for each shot and qubit by bond squared.
+_MPS_SHOT = {"qevedo": 4e-10, "panta": 3e-9, "aer": 3e-9}
 _MPS_START = {"qevedo": 1e-3, "panta": 3e-3, "aer": 6e-2}
 
 
@@ -137,3 +139,9 @@ def mps_seconds(program: Program, engine: str, bond: int, most: float) -> float:
         if total > most:
             return math.inf
     return total
+
+
+def mps_sampling_seconds(program: Program, engine: str, shots: int) -> float:
+    """Return a rough time of drawing shots from a matrix product state; 0 for none."""
+    bond = min(1 << bond_log2(program), BOND)
+    return shots * program.qubits * _MPS_SHOT.get(engine, _MPS_SHOT["aer"]) * bond**2

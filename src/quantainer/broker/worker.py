@@ -58,7 +58,10 @@ class Worker:
         self._connection = connection
         shared = setup.get("shared")
         self._limits = Limits(
-            setup["memory_bytes"], setup["threads"], None if shared is None else Path(shared)
+            setup["memory_bytes"],
+            setup["threads"],
+            None if shared is None else Path(shared),
+            setup.get("seconds"),
         )
         self._backends: dict[str, Backend] = load_backends(self._limits)
         reading = ReadOptions(**setup["reading"])

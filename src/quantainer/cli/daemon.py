@@ -105,6 +105,7 @@ class Daemon:
         return {
             "memory_bytes": self._memory.limit_bytes,
             "threads": self._cpu.threads,
+            "seconds": settings.job_timeout,
             "shared": f"{settings.state_dir}/compiled",
             "shots_max": settings.shots_max,
             "reading": {

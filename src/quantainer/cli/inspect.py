@@ -176,7 +176,12 @@ def _simulated(circuit: Circuit, facts: Facts, backend: Any, limits: Any) -> dic
         native_gates=facts.gates,
         success_probability=1.0 if plan.exact else None,
     )
-    how = {"method": plan.method, "engine": plan.engine, "memory": plan.memory_bytes}
+    how = {
+        "method": plan.method,
+        "engine": plan.engine,
+        "memory": plan.memory_bytes,
+        "seconds": plan.seconds,
+    }
     return {**as_it_is.to_dict(), "plan": {**how, "reason": plan.reason}}
 
 

@@ -17,7 +17,7 @@ import numpy as np
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
-__all__ = ["Affine"]
+__all__ = ["Affine", "eliminated"]
 
 _GROUP = 8
 """Directions that one byte of coins decides on, by a table of their 256 sums."""
@@ -85,12 +85,13 @@ def _sums(directions: NDArray[np.uint64]) -> NDArray[np.uint64]:
 def _independent(vectors: NDArray[np.uint8]) -> NDArray[np.uint8]:
     """Return a basis of what packed vectors span, by elimination on integers."""
     width = vectors.shape[1]
-    basis = _eliminated(int.from_bytes(row.tobytes(), "little") for row in vectors if row.any())
+    basis = eliminated(int.from_bytes(row.tobytes(), "little") for row in vectors if row.any())
     packed = b"".join(row.to_bytes(width, "little") for row in basis)
     return np.frombuffer(packed, dtype=np.uint8).reshape(len(basis), width)
 
 
-def _eliminated(rows: Iterable[int]) -> list[int]:
+def eliminated(rows: Iterable[int]) -> list[int]:
+    """Return independent rows that span the same space over the field of two elements."""
     by_highest: dict[int, int] = {}
     for row in rows:
         rest = row
