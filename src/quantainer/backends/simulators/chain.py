@@ -6,10 +6,9 @@ pass over any cut, whatever numbers its author gave the qubits. Three are tried 
 author's: by breadth (Cuthill, McKee, Proc. 24th ACM Nat. Conf., 157, 1969), and by the smallest
 next cut; of equal ones the oldest first, which suits lattices, or the newest, which suits trees.
 
-Engines bring the qubits of a far gate together and leave them there, or put all of them in another
-order: with gate after gate a good order is lost, and a lattice of 60 qubits with a bond of 16 took
-minutes. In a good order they are therefore given gates on neighbours only, with exchanges there and
-back written out.
+What engines do with gates on far qubits can lose a good order: a lattice of 60 qubits, for which a
+bond of 16 is enough, did not end in half a minute. In a good order they are therefore given gates
+on neighbours only, with exchanges there and back written out.
 """
 
 from __future__ import annotations
