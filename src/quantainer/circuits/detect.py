@@ -17,7 +17,8 @@ _MAGIC = {
 _COMPRESSED = {b"\xfd7zXZ\x00": "xz", b"\x1f\x8b": "gzip", b"BZh": "bzip2", b"PK\x03\x04": "zip"}
 
 _SPACE = r"(?:\s|//[^\n]*(?:\n|$)|/\*(?:[^*]|\*(?!/))*\*/)*+"
-_VERSION = re.compile(_SPACE + r"OPENQASM\s+(\d+)(?:\.(\d+))?")
+_VERSION = re.compile(_SPACE + r"OPENQASM\s+([0-9]+)(?:\.[0-9]+)?")
+_SHOWN = 40
 _LLVM = re.compile(
     r"(?m)^\s*(?:; ModuleID|source_filename\s*=|target datalayout|%\S+ = type|declare |define )"
 )
@@ -72,11 +73,12 @@ def _json(text: str, name: str) -> str:
 
 
 def _openqasm(text: str, version: re.Match[str], name: str) -> str:
-    major = int(version[1])
-    if major in (2, 3):
-        return f"qasm{major}"
+    if version[1] in ("2", "3"):
+        return f"qasm{version[1]}"
     line, column = position(text, version.start(1))
-    found = version[0][version.start(1) - version.start() :]
+    found = text[version.start(1) : version.end()]
+    if len(found) > _SHOWN:
+        found = f"{found[:_SHOWN]}…"
     raise invalid(
         name,
         f"unsupported OpenQASM version {found}",

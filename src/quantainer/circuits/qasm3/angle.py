@@ -17,8 +17,15 @@ _TERM = re.compile(
 def angle(text: str) -> float | None:
     """Return the value of ``-1.5``, ``pi/2``, ``3*pi/4``, …; ``None`` for anything else.
 
+    Also for what is not finite: it is refused where its place is known.
+
     The order of operations is that of the language, so that the value has the same bits.
     """
+    value = _value(text)
+    return value if value is not None and math.isfinite(value) else None
+
+
+def _value(text: str) -> float | None:
     number = _NUMBER.fullmatch(text)
     if number is not None:
         value = float(number[2])

@@ -19,6 +19,10 @@ from quantainer.circuits.qasm3.values import Value, is_known, row_of
 __all__ = ["arithmetic", "as_angles", "common_kind", "converted", "refuse", "whole"]
 
 
+_WIDE = 1024
+"""Bits of an integer from which on arithmetic takes the time of iterations of a loop."""
+
+
 def refuse(machine: Machine, node: Node, op: str, left: Value, right: Value) -> Value:
     """Refuse operands; returns nothing."""
     raise machine.invalid(node, f"`{op}` is not defined for {left.kind} and {right.kind}")
@@ -69,6 +73,9 @@ def arithmetic(machine: Machine, node: Node, op: str, left: Value, right: Value)
 
 
 def _integer(machine: Machine, node: Node, op: str, a: int, b: int, kind: Kind) -> int:
+    if kind.width >= _WIDE:
+        products = b.bit_length() if op == "**" else 1
+        machine.spend(node.at, products * (kind.width // _WIDE))
     if op in ("/", "%"):
         if not b:
             raise machine.invalid(node, "division by zero")

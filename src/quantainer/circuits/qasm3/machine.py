@@ -218,10 +218,15 @@ class Machine:
 
     def iterate(self, node: Node) -> None:
         """Count an iteration of a loop."""
-        self.iterations += 1
+        self.spend(node.at, 1)
+
+    def spend(self, at: int, rounds: int) -> None:
+        """Count what takes the time of so many iterations of a loop."""
+        self.iterations += rounds
         limit = self.options.max_iterations
         if self.iterations > limit:
-            raise self.source.too_large(node.at, "iterations of loops", "max_iterations", limit)
+            what = "iterations of loops, calls, and copies of arrays"
+            raise self.source.too_large(at, what, "max_iterations", limit)
 
     # What is known
 

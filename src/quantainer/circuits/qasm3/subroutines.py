@@ -21,6 +21,9 @@ from quantainer.circuits.qasm3.variables import fresh
 
 __all__ = ["call", "declare_extern", "define"]
 
+_CALL = 10
+"""Iterations of a loop that take the time of a call."""
+
 
 def define(machine: Machine, node: syntax.Subroutine) -> None:
     """Execute ``def``."""
@@ -78,6 +81,7 @@ def call(machine: Machine, node: Node, name: str, arguments: list[Expression],
     if machine.frames >= machine.options.max_nesting // 4:
         limit = machine.options.max_nesting // 4
         raise machine.source.too_large(node.at, "nested calls", "max_nesting", limit)
+    machine.spend(node.at, _CALL)
     return _run(machine, node, symbol, arguments, target)
 
 

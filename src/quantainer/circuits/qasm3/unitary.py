@@ -31,6 +31,8 @@ from quantainer.circuits.qasm3.emitter import Emitter, Gate, Other
 __all__ = ["Unitary", "instruction"]
 
 _MATRIX_QUBITS = 6  # of a power by its matrix
+_REPEATED = 10_000
+"""Operations up to which a power is written out although it has a matrix."""
 _LINEAR = frozenset(
     ("p", "u1", "rx", "ry", "rz", "rxx", "ryy", "rzz", "rzx", "cp", "cu1", "crx", "cry", "crz")
 )
@@ -156,9 +158,11 @@ class Unitary:
             powered = _gate_power(self.operations[0], exponent)
             if powered is not None:
                 return Unitary(self.qubits, powered, phase)
-        if len(self.operations) * exponent <= limit:
+        size = len(self.operations) * exponent
+        has_matrix = self.qubits <= _MATRIX_QUBITS and not self._symbolic()
+        if size <= (min(limit, _REPEATED) if has_matrix else limit):
             return Unitary(self.qubits, self.operations * exponent, phase)
-        if self.qubits > _MATRIX_QUBITS or self._symbolic():
+        if not has_matrix:
             return None
         return _named(_matrix_power(self.matrix(), float(exponent)), self.qubits)
 

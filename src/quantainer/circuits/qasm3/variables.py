@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from typing import Any
 
 import numpy as np
@@ -23,6 +24,10 @@ __all__ = [
 ]  # fmt: skip
 
 
+_ELEMENTS = 4
+"""Elements of an array that take the time of an iteration to make or to copy."""
+
+
 def fresh(
     machine: Machine, name: str, kind: Kind, shared: bool, arena: Arena | None = None
 ) -> Variable:
@@ -33,6 +38,7 @@ def fresh(
     arena = machine.memory.current if arena is None else arena
     variable = Variable(name, kind, shared=shared, arena=arena)
     if kind.name == "array":
+        machine.spend(machine.at, math.prod(kind.shape) // _ELEMENTS)
         variable.data = new_array(name, kind)
     elif kind.name in ("bit", "bits"):
         if shared:
@@ -140,6 +146,7 @@ def _fill(machine: Machine, node: Expression, elements: Any) -> None:
 
 
 def _copy(machine: Machine, target: Any, source: Any) -> None:
+    machine.spend(machine.at, source.size // _ELEMENTS)
     values = [element.read() for element in source.flat]  # first all: they may overlap
     values = [_kept(machine, value) for value in values] if target is not source else values
     for element, value in zip(target.flat, values, strict=True):
