@@ -11,6 +11,7 @@ from qasm3.execution import basis_run
 from test_qir import Q0, Q1, Q2, counts, gate, mz, program, result
 
 from quantainer.circuits import measure, read
+from quantainer.circuits.qir import values
 from quantainer_client.errors import QuantainerError
 
 # --- What differs between the ways of a branch, and between the rounds of a loop ------------------
@@ -132,6 +133,22 @@ done:
 def test_what_ends_early_or_is_too_wide_is_refused(text: str, message: str) -> None:
     with pytest.raises(QuantainerError, match=rf"^t.ll:1: .*{message}"):
         read(text.encode(), "t.ll", "qir")
+
+
+# --- Known numbers --------------------------------------------------------------------------------
+
+
+@given(st.integers(1, 8).flatmap(lambda n: st.tuples(st.just(n), *[st.integers(0, 2**n - 1)] * 2)))
+def test_known_numbers_are_compared_and_combined_as_their_bits_are(drawn: tuple[int, ...]) -> None:
+    size, left, right = drawn
+    open_left = values.bits_of(left, size)  # as bits, which go through formulas
+    for predicate in ("eq", "ne", *(sign + op for sign in "su" for op in ("lt", "le", "gt", "ge"))):
+        known = values.compare(predicate, left, right, size)
+        assert known is values.compare(predicate, open_left, right, size)
+    for kind in ("and", "or", "xor"):
+        assert values.combine(kind, left, right, size) == values.combine(
+            kind, open_left, right, size
+        )
 
 
 # --- Programs drawn at random, on basis states, against what they say -----------------------------

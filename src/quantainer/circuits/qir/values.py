@@ -7,6 +7,7 @@ small; what grows all the same is refused.
 
 from __future__ import annotations
 
+import operator
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
 from typing import Any
@@ -32,6 +33,15 @@ __all__ = [
 ]
 
 _MAX_NODES = 2000
+_BITWISE = {"and": operator.and_, "or": operator.or_, "xor": operator.xor}
+_COMPARISONS = {
+    "eq": operator.eq,
+    "ne": operator.ne,
+    "lt": operator.lt,
+    "le": operator.le,
+    "gt": operator.gt,
+    "ge": operator.ge,
+}
 
 
 class UnknownValueError(Exception):
@@ -182,6 +192,8 @@ def number_of(bits: tuple[Any, ...]) -> Any:
 
 def combine(kind: str, left: Any, right: Any, size: int) -> Any:
     """Return ``and``, ``or`` or ``xor`` bit by bit."""
+    if isinstance(left, int) and isinstance(right, int):
+        return int(_BITWISE[kind](left, right))
     join = {"and": all_of, "or": any_of, "xor": _differ}[kind]
     pairs = zip(bits_of(left, size), bits_of(right, size), strict=True)
     return number_of(tuple(join(a, b) for a, b in pairs))
@@ -220,6 +232,10 @@ def add(left: Any, right: Any, size: int, carry: Any = False) -> Any:
 
 def compare(predicate: str, left: Any, right: Any, size: int) -> Any:
     """Return the truth of ``icmp``."""
+    if isinstance(left, int) and isinstance(right, int):
+        flip = 1 << (size - 1) if predicate[0] == "s" else 0  # moves the lowest number to 0
+        rule: Callable[[int, int], bool] = _COMPARISONS[predicate[-2:]]
+        return rule(left ^ flip, right ^ flip)
     a, b = bits_of(left, size), bits_of(right, size)
     if predicate in ("eq", "ne"):
         equal = all_of(*(invert(_differ(x, y)) for x, y in zip(a, b, strict=True)))
