@@ -51,8 +51,8 @@ print(json.dumps([connection.submit(circuit, shots=10).id for _ in range(jobs)])
 while True:
     signal.pause()
 """
-ENDLESS = ("25", "400")
-SOON_DONE = ("22", "40")
+ENDLESS = ("24", "800")
+SOON_DONE = ("22", "100")
 
 
 def eventually(what: Callable[[], bool], seconds: float = 30) -> bool:
@@ -80,7 +80,7 @@ class Busy:
         workers = json.loads(self.broker("status", "--json").stdout)["workers"]["size"]
         running = min(CONCURRENT, workers)
         wanted = {"RUNNING": running, "QUEUED": JOBS - running}
-        assert eventually(lambda: self.states() == wanted), self.states()
+        assert eventually(lambda: self.states() == wanted, 90), (self.states(), self.broker.log())
 
     def states(self) -> Counter[str]:
         """Return how many of its jobs are in each state."""
@@ -117,7 +117,7 @@ def nearly_done(docker: Docker, base: str, mortal_broker: Broker) -> Iterator[Bu
     """With jobs that take some seconds, on a broker that may be ended."""
     container = Busy(docker, base, mortal_broker, SOON_DONE)
     try:
-        container.await_work()
+        assert eventually(lambda: "RUNNING" in container.states()), container.states()
         yield container
     finally:
         container.remove()
