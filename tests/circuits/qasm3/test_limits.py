@@ -60,3 +60,10 @@ def test_an_angle_that_is_not_finite_is_refused_with_its_line(angle: str) -> Non
 def test_a_version_of_many_digits_is_an_unsupported_one() -> None:
     with pytest.raises(QuantainerError, match=r"^t.qasm:1:10: unsupported OpenQASM version 9{40}…"):
         read(b"OPENQASM " + b"9" * 5000 + b".0; qubit q;", "t.qasm")
+
+
+def test_controls_side_by_side_are_one_gate_under_all_of_them() -> None:
+    wires = ", ".join(f"q[{index}]" for index in range(13))
+    chained = read(f"{HEADER}qubit[13] q; {'ctrl @ ' * 12}x {wires};".encode(), "t")
+    at_once = read(f"{HEADER}qubit[13] q; ctrl(12) @ x {wires};".encode(), "t")
+    assert chained.program.data == at_once.program.data

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+from itertools import groupby
 from typing import Any
 
 from qiskit.circuit import Barrier, ParameterExpression
@@ -168,30 +169,44 @@ def _modified(machine: Machine, node: syntax.GateCall, arguments: list[Any]) -> 
         unitary = Unitary(0, [], arguments[0])
     else:
         unitary = _body(machine, node, arguments)
-    for modifier in reversed(node.modifiers):
-        unitary = _apply(machine, modifier, unitary)
+    for word, group in groupby(reversed(node.modifiers), lambda each: each.word):
+        if word in ("ctrl", "negctrl"):
+            # All at once: gates under one control after the other double many times.
+            unitary = _control(machine, list(group), unitary)
+            continue
+        for modifier in group:
+            unitary = _apply(machine, modifier, unitary)
+    if len(unitary.operations) > machine.options.max_gates:
+        limit = machine.options.max_gates
+        raise machine.source.too_large(node.at, "operations", "max_gates", limit)
     return unitary
+
+
+def _control(machine: Machine, modifiers: list[syntax.Modifier], unitary: Unitary) -> Unitary:
+    """Apply ``ctrl``, or ``negctrl``, as often as it stands side by side."""
+    total = 0
+    for modifier in modifiers:
+        count = 1
+        if modifier.argument is not None:
+            count = constant_size(machine, modifier.argument, "the number of controls")
+            if not count:
+                raise machine.invalid(modifier, f"`{modifier.word}(0)` has no controls")
+        total += count
+        if unitary.qubits + total > machine.options.max_qubits:
+            limit = machine.options.max_qubits
+            raise machine.source.too_large(modifier.at, "qubits", "max_qubits", limit)
+    return unitary.control(total, modifiers[0].word == "ctrl")
 
 
 def _apply(machine: Machine, modifier: syntax.Modifier, unitary: Unitary) -> Unitary:
     if modifier.word == "inv":
         return unitary.inverse()
-    if modifier.word == "pow":
-        assert modifier.argument is not None
-        value = evaluate(machine, modifier.argument)
-        machine.known(modifier, value, "an exponent is needed")
-        if not (value.kind.integer or value.kind.name == "float"):
-            raise machine.invalid(modifier, f"an exponent is a number, this is {value.kind}")
-        return _power(machine, modifier, unitary, value.data)
-    count = 1
-    if modifier.argument is not None:
-        count = constant_size(machine, modifier.argument, "the number of controls")
-        if not count:
-            raise machine.invalid(modifier, f"`{modifier.word}(0)` has no controls")
-    if unitary.qubits + count > machine.options.max_qubits:
-        limit = machine.options.max_qubits
-        raise machine.source.too_large(modifier.at, "qubits", "max_qubits", limit)
-    return unitary.control(count, modifier.word == "ctrl")
+    assert modifier.argument is not None
+    value = evaluate(machine, modifier.argument)
+    machine.known(modifier, value, "an exponent is needed")
+    if not (value.kind.integer or value.kind.name == "float"):
+        raise machine.invalid(modifier, f"an exponent is a number, this is {value.kind}")
+    return _power(machine, modifier, unitary, value.data)
 
 
 def _power(machine: Machine, node: Node, unitary: Unitary, exponent: Any) -> Unitary:
