@@ -3,43 +3,27 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Iterable, Iterator
-from dataclasses import dataclass, replace
+from collections.abc import Iterable
+from dataclasses import replace
 from typing import TYPE_CHECKING, Any, cast
 
 import numpy as np
 
 from quantainer.backends import rates
 from quantainer.backends.backend import Backend, Limits, Options, Plan, Pub, PubResult
-from quantainer.backends.binding import bound
 from quantainer.backends.choice import Need, Offer, choose
-from quantainer.backends.expectation import (
-    Group,
-    Observable,
-    analytic,
-    measured,
-    observables_of,
-    sampled,
-    support,
-)
 from quantainer.backends.memory import widest
+from quantainer.backends.need import need_of
 from quantainer.backends.probe import Bounds, MpsEngine, refuse_hopeless
 from quantainer.backends.recent import Recent
+from quantainer.backends.rows import Rows, program_key
 from quantainer.backends.simulators import entanglement
 from quantainer.backends.simulators.catalogue import Catalogue
 from quantainer.backends.simulators.chain import laid_out, with_neighbours
 from quantainer.backends.simulators.lowering import lower, unmeasured
-from quantainer.backends.simulators.program import (
-    Branch,
-    Gate,
-    Measure,
-    Operation,
-    Program,
-    Repeat,
-    Reset,
-)
-from quantainer.backends.simulators.simulator import Method, Precision, Prepared, Samples
-from quantainer.core.seed import derive, member
+from quantainer.backends.simulators.program import Program
+from quantainer.backends.simulators.simulator import Method, Precision, Prepared
+from quantainer.backends.unwritten import check_sampling, unwritten_notes
 from quantainer.core.target import TargetFacts
 from quantainer_client.errors import QuantainerError
 
@@ -122,7 +106,7 @@ class Qsim:
     def _plan(self, pub: Pub, options: Options, limits: Limits, without: frozenset[str]) -> Plan:
         program = self._program(pub)
         if not pub.observables:
-            _check_sampling(pub, program)
+            check_sampling(pub, program)
         offered = {n: e for n, e in self._catalogue.offered.items() if n not in without}
 
         def refusal(engine: str, method: Method) -> str | None:
@@ -187,7 +171,7 @@ class Qsim:
         program = self._program(pub)
         if plan.method == "mps":
             program = self._chain(pub, program)
-        work = _Work(self, pub, program, plan, options.truncation_max, threads)
+        work = Rows(self, pub, program, plan, options.truncation_max, threads)
         evs: NDArray[np.float64] | None = None
         stds: NDArray[np.float64] | None = None
         samples: NDArray[np.uint8] | None = None
@@ -209,12 +193,12 @@ class Qsim:
             "threads": threads,
             "truncation_error": work.truncation,
             "bit_order": "qiskit",
-            "notes": [*pub.circuit.notes, *passed_over, *_unwritten_notes(pub, program)],
+            "notes": [*pub.circuit.notes, *passed_over, *unwritten_notes(pub, program)],
         }
         return PubResult(samples=samples, evs=evs, stds=stds, metadata=metadata)
 
     def _program(self, pub: Pub) -> Program:
-        key = _key(pub)
+        key = program_key(pub)
         names = pub.facts.parameters
 
         def make() -> tuple[Program, int]:
@@ -235,7 +219,7 @@ class Qsim:
             made = laid_out(program)
             return made, _PROGRAM_OPERATION_BYTES * (len(made.gates) + 10)
 
-        return self._chains.get_or(_key(pub), make)
+        return self._chains.get_or(program_key(pub), make)
 
     def prepared(self, key: tuple[Any, ...] | None, program: Program, plan: Plan) -> Prepared:
         """Return the program in the engine's own form; kept if it has a key."""
@@ -276,129 +260,6 @@ class Qsim:
             self._probed.get_or((*key, plan.engine, precision, truncation_max), passes)
 
 
-class _Work:
-    """One pub being run."""
-
-    def __init__(
-        self,
-        qsim: Qsim,
-        pub: Pub,
-        program: Program,
-        plan: Plan,
-        truncation_max: float,
-        threads: int,
-    ) -> None:
-        self._qsim = qsim
-        self._pub = pub
-        self._program = program
-        self._plan = plan
-        self._truncation_max = truncation_max
-        self._threads = threads
-        self.truncation: float | None = None
-
-    def samples(self, seed: int) -> NDArray[np.uint8]:
-        """Return ``uint8[rows, shots, bytes]``."""
-        shots = self._pub.shots or 0
-        rows = [
-            self._draw(key, program, shots, member(seed, row))
-            for row, (key, program) in enumerate(self._rows())
-        ]
-        return rows[0][None] if len(rows) == 1 else np.stack(rows)
-
-    def expectations(self, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        """Return values and standard errors in the order of the pub's pairs."""
-        observables = observables_of(self._pub.observables)
-        wanted: dict[int, list[int]] = {}
-        for place, (row, _) in enumerate(self._pub.pairs):
-            wanted.setdefault(row, []).append(place)
-        evs = np.zeros(len(self._pub.pairs))
-        stds = np.zeros(len(self._pub.pairs))
-        for row, (key, program) in enumerate(self._rows()):
-            places = wanted.get(row, [])
-            if not places:
-                continue
-            chosen = [observables[self._pub.pairs[place][1]] for place in places]
-            evs[places], stds[places] = self._values(key, program, chosen, member(seed, row))
-        return evs, stds
-
-    def _values(
-        self, key: tuple[Any, ...] | None, program: Program, chosen: list[Observable], seed: int
-    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
-        if self._pub.precision == 0:
-            prepared = self._qsim.prepared(key, program, self._plan)
-            values = analytic(program, chosen, prepared, self._threads)
-            self._lose(values.truncation_error)
-            return values.numbers, np.zeros(len(values.numbers))
-        shots = self._pub.shots or int(np.ceil(1 / self._pub.precision**2))
-
-        def draw(index: int, group: Group) -> NDArray[np.uint8]:
-            wider = measured(program, group)
-            packed = self._draw(None, wider, shots, derive(seed, "group", index))
-            bits = np.unpackbits(packed, axis=1, bitorder="little", count=wider.clbits)
-            return bits[:, program.clbits :]
-
-        return sampled(chosen, draw)
-
-    def _rows(self) -> Iterator[tuple[tuple[Any, ...] | None, Program]]:
-        """Yield each row's bound program; refuse what a matrix product state cannot hold."""
-        for key, program in self._bound_rows():
-            if self._plan.method == "mps":
-                self._qsim.probe(key, program, self._plan, self._truncation_max, self._threads)
-            yield key, program
-
-    def _bound_rows(self) -> Iterator[tuple[tuple[Any, ...] | None, Program]]:
-        """Yield each row's bound program, with a cache key where there is nothing to bind."""
-        if self._pub.parameters is None:
-            yield _key(self._pub), self._program
-            return
-        for program in bound(self._program, self._pub.parameters):
-            yield None, program
-
-    def _draw(
-        self, key: tuple[Any, ...] | None, program: Program, shots: int, seed: int
-    ) -> NDArray[np.uint8]:
-        prepared = self._qsim.prepared(key, program, self._plan)
-        drawn: Samples = prepared.sample(shots, seed, self._threads)
-        self._lose(drawn.truncation_error)
-        return drawn.packed
-
-    def _lose(self, error: float | None) -> None:
-        """Keep the worst loss of all rows."""
-        if error is not None:
-            self.truncation = max(self.truncation or 0.0, error)
-
-
-def _key(pub: Pub) -> tuple[str, tuple[int, ...] | None]:
-    """Return what a program is known by: its circuit, and the qubits that observables act on.
-
-    These decide which gates are left of it; the qubits of those gates may yet be the same.
-    """
-    operators = observables_of(pub.observables)
-    return pub.digest, tuple(sorted(support(operators))) if operators else None
-
-
-def need_of(pub: Pub, program: Program) -> Need:
-    """Return what the choice needs to know of a pub."""
-    facts = pub.facts
-    flat = program.body is not None
-    sizes = _Sizes.of(program.body or ())
-    rows = 1 if pub.parameters is None else max(1, len(pub.parameters))
-    return Need(
-        qubits=program.qubits,
-        operations=sizes.operations if flat else facts.size,
-        two_qubit=sizes.two_qubit,
-        t_count=facts.t_count,
-        clifford=facts.clifford,
-        bond_log2=min(facts.bond_log2, program.qubits // 2),
-        terminal=program.terminal,
-        analytic=bool(pub.observables) and pub.precision == 0,
-        shots=(pub.shots or 0) * rows,
-        clbits=program.clbits,
-        branches=sizes.branches,
-        collapses=not program.terminal and (not flat or sizes.collapses),
-    )
-
-
 def _may_be_chain(need: Need, options: Options) -> bool:
     """Tell whether a circuit may run as a matrix product state."""
     if not need.terminal or options.method not in (None, "mps"):
@@ -421,77 +282,6 @@ def _reordered(program: Program, chain: Program) -> str:
         f" Its qubits are reordered for the chain: the entanglement over any cut of it is then at "
         f"most 2^{after}, and 2^{before} as they were."
     )
-
-
-@dataclass(slots=True)
-class _Sizes:
-    """Operations of a body, nested ones included."""
-
-    operations: int = 0
-    two_qubit: int = 0
-    branches: int = 0
-    collapses: bool = False
-
-    @classmethod
-    def of(cls, body: Iterable[Operation]) -> _Sizes:
-        sizes = cls()
-        sizes._add(body)
-        return sizes
-
-    def _add(self, body: Iterable[Operation]) -> None:
-        for operation in body:
-            self.operations += 1
-            match operation:
-                case Gate():
-                    self.two_qubit += len(operation.qubits) > 1
-                case Measure() | Reset():
-                    self.branches += 1
-                    self.collapses |= isinstance(operation, Measure)
-                case Branch():
-                    self._add(operation.then)
-                    self._add(operation.otherwise)
-                case Repeat():
-                    self._add(operation.body)
-
-
-def _check_sampling(pub: Pub, program: Program) -> None:
-    if not program.written:
-        names = _bit_names(pub)
-        what = f"No measurement writes bit {names[0]}" if names else "There are no classical bits"
-        more = f" (nor any other of {len(names)})" if len(names) > 1 else ""
-        raise QuantainerError(
-            "no_measurement",
-            f"{what}{more}: sampling {pub.circuit.name or 'the circuit'} yields nothing.",
-            hint="Add measurements (measure_all() in Qiskit), or ask an SDK's estimator for "
-            "expectation values.",
-        )
-    if pub.shots is None or pub.shots < 1:
-        raise QuantainerError(
-            "invalid_shots", f"Sampling needs at least one shot, not {pub.shots}.", needed=1
-        )
-
-
-def _unwritten_notes(pub: Pub, program: Program) -> list[str]:
-    if pub.observables:
-        return []
-    unwritten = sorted(set(range(pub.facts.clbits)).difference(program.written))
-    if not unwritten:
-        return []
-    known = _bit_names(pub)
-    names = [known[bit] for bit in unwritten]
-    more = f" and {len(names) - 4} more" if len(names) > 4 else ""
-    return [f"no measurement writes bit {', '.join(names[:4])}{more}: always 0"]
-
-
-def _bit_names(pub: Pub) -> list[str]:
-    """Return the name of each classical bit: by its first register, else ``clbit[i]``."""
-    circuit = pub.circuit.program
-    names = [f"clbit[{index}]" for index in range(circuit.num_clbits)]
-    for index, bit in enumerate(circuit.clbits):
-        registers = circuit.find_bit(bit).registers
-        if registers:
-            names[index] = f"{registers[0][0].name}[{registers[0][1]}]"
-    return names
 
 
 def _truncated(error: float, bound_: float) -> QuantainerError:
