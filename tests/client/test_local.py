@@ -5,12 +5,14 @@ from __future__ import annotations
 import math
 import os
 from collections.abc import Iterator
+from pathlib import Path
 
 import numpy as np
 import pytest
 
 from engine.broker import Broker
 from isolation.box import Box, BoxError, lease
+from quantainer_client import memory
 from quantainer_client.memory import available, check_state
 
 pytestmark = pytest.mark.skipif(os.geteuid() != 0, reason="makes pid namespaces")
@@ -108,3 +110,20 @@ def test_memory_is_what_the_kernel_says() -> None:
     assert free is not None
     assert 1 << 20 < free < 1 << 50
     check_state(4)
+
+
+@pytest.mark.parametrize("version", [0, 1])
+@pytest.mark.parametrize(("limit", "free"), [("1000", 700), ("500", 200), ("max", None), ("0", 0)])
+def test_memory_of_a_control_group_is_its_limit(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch, version: int, limit: str, free: int | None
+) -> None:
+    """What was read from files is in use, but given back for the asking."""
+    *_, key = memory._GROUPS[version]
+    texts = {"limit": limit, "used": "400", "stat": f"anon 300\n{key} 100\n"}
+    for name, text in texts.items():
+        (tmp_path / name).write_text(f"{text}\n")
+    group = (*(str(tmp_path / name) for name in texts), key)
+    monkeypatch.setattr(memory, "_GROUPS", (group,))
+    whole = available()
+    assert whole is not None
+    assert whole == free if free is not None else whole > 1 << 20

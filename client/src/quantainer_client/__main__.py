@@ -100,7 +100,8 @@ def _run(options: argparse.Namespace) -> None:
         "engine": options.engine,
         "truncation_max": options.truncation_max,
     }
-    name = "" if options.file == "-" else os.path.basename(options.file)  # noqa: PTH119
+    base = os.path.basename(options.file)  # noqa: PTH119
+    name = "" if options.file == "-" else os.fsencode(base).decode("utf-8", "replace")
     program = with_includes(read_source(options.file), options.file)
     connection = connect()
     pub = Pub(program.data, name=name, inputs=_inputs(options.input), circuit_name=options.circuit)

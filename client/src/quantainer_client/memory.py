@@ -12,7 +12,7 @@ from quantainer_client.errors import QuantainerError
 
 TYPE_CHECKING = False
 if TYPE_CHECKING:
-    from typing import Optional
+    from typing import Dict, Optional, Tuple
 
 __all__ = ["available", "check_state"]
 
@@ -20,15 +20,19 @@ _AMPLITUDE = 16
 _COPIES = 2
 """A gate is applied from one array into another."""
 
+_V1 = "/sys/fs/cgroup/memory/memory."
+_V2 = "/sys/fs/cgroup/memory."
+_GROUPS = (
+    (f"{_V2}max", f"{_V2}current", f"{_V2}stat", "inactive_file"),
+    (f"{_V1}limit_in_bytes", f"{_V1}usage_in_bytes", f"{_V1}stat", "total_inactive_file"),
+)
+"""Of a container's control group: limit, what is used, and what of that are files only read."""
+
 
 def available() -> Optional[int]:
     """Return how many bytes this process may still take; None where the kernel does not say."""
-    free = _available_on_machine()
-    limit, used = _number("/sys/fs/cgroup/memory.max"), _number("/sys/fs/cgroup/memory.current")
-    if limit is None or used is None:
-        return free
-    left = max(0, limit - used)
-    return left if free is None else min(free, left)
+    found = [_available_on_machine(), *map(_available_in_group, _GROUPS)]
+    return min((free for free in found if free is not None), default=None)
 
 
 def check_state(qubits: int) -> None:
@@ -50,11 +54,21 @@ def check_state(qubits: int) -> None:
 
 
 def _available_on_machine() -> Optional[int]:
-    for line in _read("/proc/meminfo").splitlines():
-        name, _, value = line.partition(":")
-        if name == "MemAvailable":
-            return int(value.split()[0]) * 1024
-    return None
+    kibibytes = _fields("/proc/meminfo").get("MemAvailable:")
+    return None if kibibytes is None else kibibytes * 1024
+
+
+def _available_in_group(names: Tuple[str, str, str, str]) -> Optional[int]:
+    """Return what a control group may still take; files that were read are given back for it."""
+    limit, used = _number(names[0]), _number(names[1])
+    if limit is None or used is None:
+        return None
+    return max(0, limit - used + _fields(names[2]).get(names[3], 0))
+
+
+def _fields(path: str) -> Dict[str, int]:
+    lines = [line.split() for line in _read(path).splitlines()]
+    return {line[0]: int(line[1]) for line in lines if len(line) > 1 and line[1].isdigit()}
 
 
 def _number(path: str) -> Optional[int]:
