@@ -115,6 +115,13 @@ def test_one_of_several_circuits_is_named(call: Call, tmp_path: Path) -> None:
     assert "'two'" in refused.stderr
 
 
+def test_any_name_of_a_file_will_do(call: Call, tmp_path: Path) -> None:
+    file = tmp_path / os.fsdecode(b"gr\xfcn \xff.qasm")  # no UTF-8
+    file.write_text(BELL)
+    done = call(file)
+    assert (done.returncode, done.stderr) == (0, ""), done.stderr
+
+
 def test_files_of_one_circuit_have_no_names(call: Call, tmp_path: Path) -> None:
     (tmp_path / "bell.qasm").write_text(BELL)
     done = call(tmp_path / "bell.qasm", "--circuit", "bell")

@@ -23,10 +23,12 @@ measure q[0] -> c[0];
 """
 
 
-def quantainer(*arguments: str, stdin: bytes = b"") -> subprocess.CompletedProcess[bytes]:
+def quantainer(
+    *arguments: str, stdin: bytes = b"", **variables: str
+) -> subprocess.CompletedProcess[bytes]:
     script = "from quantainer.cli.main import main; main()"
     command = [sys.executable, "-c", script, *arguments]
-    environ = {**os.environ, "COLUMNS": "100"}
+    environ = {**os.environ, "COLUMNS": "100", **variables}
     return subprocess.run(
         command, input=stdin, capture_output=True, check=False, timeout=120, env=environ
     )
@@ -174,6 +176,19 @@ def test_wrong_arguments_are_refused(bell: str, arguments: tuple[str, ...], mess
     assert run.returncode == 1
     assert message in run.stderr.decode()
     assert b"Traceback" not in run.stderr
+
+
+@pytest.mark.parametrize(("encoding", "drawn"), [("utf-8", True), ("ascii", False)])
+def test_it_is_drawn_where_boxes_can_be(bell: str, encoding: str, drawn: bool) -> None:
+    run = quantainer("inspect", bell, PYTHONIOENCODING=encoding)
+    assert (run.returncode, run.stderr) == (0, b"")
+    assert (b"q_0:" in run.stdout) == drawn
+
+
+def test_memory_beyond_counting_is_said_to_be_more(tmp_path: Path) -> None:
+    path = tmp_path / "wide.qasm"
+    path.write_text('OPENQASM 2.0; include "qelib1.inc"; qreg q[70]; h q;')
+    assert b"statevector 4 EiB or more, " in quantainer("inspect", str(path)).stdout
 
 
 @pytest.mark.parametrize("suffix", [".qasm", ".qpy", ".qcol"])

@@ -107,6 +107,24 @@ def test_a_command_that_names_nothing_to_do_is_misuse(call: Call) -> None:
     assert "--engine docker" in err
 
 
+@pytest.mark.parametrize(
+    ("words", "said"),
+    [
+        (["--engine", "rkt", "host"], "--engine is one of auto"),
+        (["--security-opt", "quantum.mode=fast", "host"], "local, hybrid, qpu"),
+        (["--device", "/dev/qsim:/dev/other", "host"], "Use --device /dev/qsim"),
+        (["--device"], "--device needs a value"),
+        (["--rm"], "No image is named"),
+    ],
+)
+def test_a_container_that_can_never_be_run_is_misuse(
+    call: Call, words: list[str], said: str
+) -> None:
+    code, out, err = call("run", *words)
+    assert (code, out) == (2, "")
+    assert said in err
+
+
 @pytest.mark.parametrize("command", sorted(set(COMMANDS) - {"run"}))
 def test_unknown_options_are_misuse(call: Call, command: str) -> None:
     code, _, err = call(command, "--nonsense")

@@ -5,6 +5,7 @@ from __future__ import annotations
 import faulthandler
 import os
 import signal
+from pathlib import Path
 
 import pytest
 
@@ -43,6 +44,14 @@ def test_memory_is_bounded() -> None:
     with pytest.raises(QuantainerError) as caught:
         shielded("file", lambda: bytearray(3 << 30), memory_bytes=1 << 30)
     assert caught.value.code == "out_of_memory"
+
+
+def test_what_the_machine_refuses_is_said_in_its_words() -> None:
+    def fill() -> None:
+        Path("/dev/full").write_text("x")
+
+    with pytest.raises(QuantainerError, match=r"^No space left on device\.$"):
+        shielded("file", fill)
 
 
 def test_a_fault_of_our_own_is_said_to_be_one() -> None:

@@ -168,6 +168,12 @@ def test_what_it_cannot_do_is_refused_by_name(
     assert broker.leases() == []
 
 
+def test_a_device_after_the_image_is_said_to_be_the_commands(broker: Broker) -> None:
+    done = run(broker, "host", "--device", "/dev/qsim", check=False)
+    assert done.returncode == 127
+    assert "options go before the image" in done.stderr
+
+
 def test_unknown_backend_refuses_the_container(broker: Broker) -> None:
     device = ("--device", "/dev/quantum/nonsense")
     done = run(broker, *device, "host", "echo", "started", check=False)

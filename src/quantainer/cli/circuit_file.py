@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from collections.abc import Iterable
 from dataclasses import dataclass
 from pathlib import Path
@@ -33,6 +34,7 @@ __all__ = [
     "Reading",
     "backend_named",
     "inputs_given",
+    "name_of",
     "node_limits",
     "program_in",
 ]
@@ -96,7 +98,7 @@ class Reading:
             chosen["inputs"] = inputs_given(self.inputs)
         if self.max_gates is not None:
             chosen["max_gates"] = self.max_gates
-        name = "<stdin>" if self.file == "-" else Path(self.file).name
+        name = name_of(self.file) or "<stdin>"
         program = program_in(self.file, self.format)
         try:
             with program.located():
@@ -107,6 +109,11 @@ class Reading:
                 raise
             message = f"--circuit {self.circuit!r}: {error.message}"
             raise MisuseError(error.code, message, hint=error.hint) from None
+
+
+def name_of(file: str) -> str:
+    """Return the name of a file as text, whatever its bytes are; none for standard input."""
+    return "" if file == "-" else os.fsencode(Path(file).name).decode(errors="replace")
 
 
 def inputs_given(texts: Iterable[str]) -> dict[str, Any]:

@@ -39,6 +39,7 @@ _ATTEMPT = (
     "no exact simulation fits here; a matrix product state is tried, and may turn out to lose too "
     "much (`quantainer submit --truncation-max` allows more)"
 )
+_BOXES = "┌┤■╫"  # what drawings consist of, which no other encoding than Unicode's may have
 _DRAWN_OPERATIONS = 300
 _DRAWN_QUBITS = 40
 
@@ -215,11 +216,21 @@ def _installed(package: str) -> bool:
         return False
 
 
+def _can_print(text: str, encoding: str) -> bool:
+    try:
+        text.encode(encoding)
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
 def _print_drawing(circuit: Circuit, facts: Facts) -> None:
     if facts.size > _DRAWN_OPERATIONS or facts.qubits > _DRAWN_QUBITS:
         return
     from quantainer.cli.console import Console
 
     console = Console()
+    if not _can_print(_BOXES, console.encoding):
+        return
     drawing = circuit.program.draw("text", fold=console.width, idle_wires=False)
     console.print(str(drawing), markup=False, highlight=False)

@@ -13,7 +13,7 @@ import typer
 from typer.core import TyperCommand, TyperGroup
 
 from quantainer import __version__
-from quantainer.cli.refusal import print_refusal
+from quantainer.cli.refusal import print_refusal, said_of
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["main"]
@@ -127,11 +127,10 @@ def main() -> None:
         sys.exit(getattr(error, "exit_code", 1))
     except KeyboardInterrupt:
         sys.exit(130)
-    except OSError as error:  # of this machine: a closed folder, a full disk
+    except OSError as error:
         if os.environ.get("QUANTAINER_DEBUG"):
             raise
-        where = f"{error.filename}: " if error.filename else ""
-        typer.echo(f"quantainer: {where}{error.strerror or error}.", err=True)
+        typer.echo(f"quantainer: {said_of(error)}", err=True)
         sys.exit(1)
     except Exception as error:
         if os.environ.get("QUANTAINER_DEBUG"):

@@ -9,7 +9,7 @@ import typer
 from quantainer.cli.size import size
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["MisuseError", "print_refusal"]
+__all__ = ["MisuseError", "print_refusal", "said_of"]
 
 _LISTED_MAX = 12
 
@@ -34,6 +34,12 @@ def print_refusal(error: QuantainerError) -> None:
         typer.echo(f"  {'; '.join(said)}", err=True)
     if error.hint:
         typer.echo(f"  {error.hint}", err=True)
+
+
+def said_of(error: OSError) -> str:
+    """Return what this machine refused, as a sentence: a closed folder, a full disk."""
+    where = f"{error.filename}: " if error.filename else ""
+    return f"{where}{error.strerror or error}."
 
 
 def _shown(value: Any, *, in_bytes: bool) -> str:

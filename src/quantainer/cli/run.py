@@ -10,6 +10,7 @@ import typer
 from typer.core import TyperCommand
 
 from quantainer.broker import configuration
+from quantainer.cli.refusal import MisuseError
 from quantainer.core.spelling import guess, listed
 from quantainer.device import cdi
 from quantainer.engines.docker import Docker
@@ -18,6 +19,7 @@ from quantainer.engines.embedded.options import refuse_unknown
 from quantainer.engines.engine import Engine, choose
 from quantainer.engines.podman import Podman
 from quantainer.engines.request import Request, parse
+from quantainer_client.errors import QuantainerError
 
 __all__ = ["app"]
 
@@ -70,7 +72,10 @@ def run(words: list[str]) -> int:
     """Run a container; does not return where the engine takes this process over."""
     settings = configuration.load().values
     known = cdi.known_devices(cdi.search_path(settings))
-    request = parse(words, known)
+    try:
+        request = parse(words, known)
+    except QuantainerError as error:
+        raise MisuseError(error.code, error.message, hint=error.hint) from None
     if not request.devices:
         sys.stderr.write(f"quantainer: {_no_device(request, known)}\n")
     if request.engine == Embedded.name:
@@ -91,4 +96,9 @@ def _no_device(request: Request, known: list[str]) -> str:
                 else "Is the broker running?"
             )
             return f"there is no quantum device {name!r}. {guess(name, known)}{there}"
+    if any(word.partition("=")[0] == "--device" for word in request.command):
+        return (
+            f"--device after {request.image!r} is its command's: options go before the image. "
+            "No quantum device is asked for."
+        )
     return "no quantum device is asked for; add --device /dev/qsim."

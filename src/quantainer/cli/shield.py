@@ -9,7 +9,7 @@ import signal
 import sys
 from collections.abc import Callable
 
-from quantainer.cli.refusal import MisuseError
+from quantainer.cli.refusal import MisuseError, said_of
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["MEMORY_BYTES", "shielded"]
@@ -71,6 +71,8 @@ def _report(sender: int, work: Callable[[], None]) -> int:
         _send(
             sender, QuantainerError("out_of_memory", "The circuit needs more memory than there is.")
         )
+    except OSError as error:  # of this machine: a full disk
+        _send(sender, QuantainerError("internal", said_of(error)))
     except Exception as error:
         if os.environ.get("QUANTAINER_DEBUG"):
             import traceback

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from pathlib import Path
 from typing import Annotated, Any, Literal
 
 import typer
@@ -14,6 +13,7 @@ from quantainer.cli.circuit_file import (
     Format,
     Inputs,
     inputs_given,
+    name_of,
     program_in,
 )
 from quantainer.cli.host import host_socket, print_json
@@ -89,7 +89,7 @@ def submit(
         program.data,
         format=circuit_format,
         circuit_name=circuit,
-        name="" if file == "-" else Path(file).name,
+        name=name_of(file),
         inputs=inputs_given(inputs or ()),
     )
     with Connection(str(host_socket())) as connection, program.located():
