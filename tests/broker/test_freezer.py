@@ -1,6 +1,7 @@
 """Pauses and ends of containers as the kernel tells them, with real control groups."""
 
 import asyncio
+import errno
 import os
 import random
 import resource
@@ -13,6 +14,7 @@ from pathlib import Path
 import pytest
 
 from quantainer.broker.freezer import CgroupState, Freezer
+from quantainer_client.errors import QuantainerError
 
 ROOT = Path("/sys/fs/cgroup")
 LIMIT = 1.2  # seconds within which container and circuit must agree
@@ -294,6 +296,32 @@ def test_an_unwatched_group_is_told_of_no_more(layout, groups, freezer):
         layout.freeze(group)
         await asyncio.sleep(0.2)
         assert watch.news.empty()
+        freezer.close()
+
+    run(story())
+
+
+def test_a_container_lives_on_when_its_state_cannot_be_read_now(layout, groups, monkeypatch):
+    """Nor is it left alone when it cannot be opened once more."""
+
+    def short(*_):
+        raise OSError(errno.ENOMEM, os.strerror(errno.ENOMEM))
+
+    async def story():
+        freezer = Freezer(poll_seconds=0.1)
+        path, group, process = groups()
+        watch = Watch(freezer, path)
+        with monkeypatch.context() as broken:
+            broken.setattr(os, "pread", short)
+            broken.setattr(os, "read", short)
+            await asyncio.sleep(0.3)
+            broken.setattr(os, "open", short)
+            with pytest.raises(QuantainerError):
+                freezer.watch(path, print)
+        assert watch.news.empty()
+        process.kill()
+        process.wait()
+        assert await watch.next() is CgroupState.GONE
         freezer.close()
 
     run(story())

@@ -14,6 +14,7 @@ from quantainer.broker.store import Store
 from quantainer.broker.wallclock import WallClock
 from quantainer.core.job import Job, JobState
 from quantainer.core.lease import Anchor, Lease, LeaseState
+from quantainer_client.errors import QuantainerError
 
 NOW = 2e9
 DAY = 86_400.0
@@ -211,3 +212,35 @@ def test_too_many_bytes_go_even_then(store):
     times.set_by = 400 * DAY
     assert not prune_by_clock(store, Retention(results_bytes=10), times.clock)
     assert store.result("j") is None
+
+
+def test_a_clock_that_was_set_is_remembered_until_that_is_written(store, monkeypatch):
+    times = Times()
+    add(store, "j", data=b"x", age=DAY)
+    times.set_by = 400 * DAY
+
+    def full():
+        raise QuantainerError("storage", "No space left on device.")
+
+    with monkeypatch.context() as broken:
+        broken.setattr(store, "flush", full)
+        with pytest.raises(QuantainerError):
+            times.prune_all(store)
+    times.prune_all(store)
+    assert store.result("j").data == b"x"
+
+
+def test_a_clock_set_back_while_no_broker_was_there_removes_in_the_end(store):
+    """An earlier one had seen it set to a day that comes in years."""
+    times = Times()
+    add(store, "j", data=b"x", age=DAY)
+    times.set_by = 4000 * DAY
+    times.prune_all(store)
+    later = Times()
+    later.prune_all(store)
+    later.passed = 6.9 * DAY
+    later.prune_all(store)
+    assert store.result("j").data == b"x"
+    later.passed = 30.1 * DAY
+    later.prune_all(store)
+    assert store.job("j") is None

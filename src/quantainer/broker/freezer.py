@@ -88,8 +88,8 @@ class Freezer:
         Raises:
             QuantainerError: ``queue_full`` if it cannot be looked for now.
         """
-        self.unwatch(cgroup)
         group = self._open(cgroup, on_change)
+        self.unwatch(cgroup)  # not before: who watched it stays served if it cannot be opened now
         if group is None:
             return CgroupState.UNSEEN
         self._start()
@@ -145,19 +145,14 @@ class Freezer:
 
     def _read(self, group: _Group) -> CgroupState:
         try:
-            text = os.pread(group.state_fd, 256, 0)
-        except OSError:  # the group was removed
-            return CgroupState.GONE
-        if group.v2:
-            populated = b"populated 1" in text
-            frozen = b"frozen 1" in text
-        else:
-            try:
-                populated = self._has_processes(group)
-            except QuantainerError as error:
-                log.warning("%s cannot be looked into: %s", group.path, error)
-                return CgroupState.UNSEEN
-            frozen = text.startswith((b"FROZEN", b"FREEZING"))
+            text = _text(group.state_fd)
+            if text is None:
+                return CgroupState.GONE
+            populated = b"populated 1" in text if group.v2 else self._has_processes(group)
+        except QuantainerError as error:
+            log.warning("%s cannot be looked into: %s", group.path, error)
+            return CgroupState.UNSEEN
+        frozen = b"frozen 1" in text if group.v2 else text.startswith((b"FROZEN", b"FREEZING"))
         if group.populated and not populated:
             return CgroupState.GONE
         group.populated = populated
@@ -265,6 +260,15 @@ def _opened(path: Path) -> int | None:
         return None
 
 
+def _text(fd: int) -> bytes | None:
+    """Return what a state file says; ``None`` if its group was removed."""
+    try:
+        return os.pread(fd, 256, 0)
+    except OSError as error:
+        refuse_shortage(error)
+        return None
+
+
 def _holds_process(directory: Path) -> bool:
     try:
         fd = os.open(directory / "cgroup.procs", os.O_RDONLY | os.O_CLOEXEC)
@@ -273,7 +277,8 @@ def _holds_process(directory: Path) -> bool:
         return False
     try:
         return bool(os.read(fd, 16))
-    except OSError:
+    except OSError as error:
+        refuse_shortage(error)
         return False
     finally:
         os.close(fd)

@@ -46,14 +46,16 @@ class Retention:
 def prune_by_clock(store: Store, retention: Retention, clock: WallClock) -> bool:
     """Remove a batch, as :func:`prune` does, unless the clock was set.
 
-    What was there before is then of unknown age, and taken to be new.
+    What was there before is then of unknown age, and taken to be new. So it is where the clock was
+    said to be set at a time that has not come yet: it was set back while no broker was there.
 
     Raises:
         QuantainerError: ``storage``.
     """
-    if clock.has_jumped():
+    if clock.has_jumped() or _total(store, _AGES_FROM) > clock.now():
         log.warning("the clock was set: nothing is removed by its age for a while")
         _doubt_ages(store, clock.now())
+        clock.trust()  # not before it is written: else a full disk would have results removed
     return prune(store, retention, clock.now())
 
 

@@ -25,16 +25,16 @@ class WallClock:
         since_boot: Callable[[], float] = lambda: time.clock_gettime(time.CLOCK_BOOTTIME),
     ) -> None:
         self._now, self._since_boot = now, since_boot
-        self._start = now() - since_boot()
+        self.trust()
 
     def now(self) -> float:
         """Return the time of day, seconds."""
         return self._now()
 
     def has_jumped(self) -> bool:
-        """Tell, once, whether the clock was set by more than an hour."""
-        start = self._now() - self._since_boot()
-        if abs(start - self._start) < _TOLERANCE:
-            return False
-        self._start = start
-        return True
+        """Tell whether the clock was set by more than an hour since it was last trusted."""
+        return abs(self._now() - self._since_boot() - self._start) >= _TOLERANCE
+
+    def trust(self) -> None:
+        """Take the time of day as it is now for right."""
+        self._start = self._now() - self._since_boot()
