@@ -8,6 +8,7 @@ import pytest
 from drawn_circuits import LINE4, device, flat, flat_circuits, same_up_to_phase, unitary_of
 from hypothesis import given, settings
 from hypothesis import strategies as st
+from qiskit import QuantumCircuit
 from qiskit.quantum_info import Operator
 
 from quantainer.circuits import measure, read
@@ -17,6 +18,7 @@ from quantainer.circuits.fit import fit
 from quantainer.core.target import TargetFacts
 from quantainer_client.circuit import Circuit as Flat
 from quantainer_client.errors import QuantainerError
+from quantainer_client.qiskit.encode import encode
 
 
 def _compile(circuit: Flat, target: TargetFacts, level: int = 1) -> Compiled:
@@ -307,3 +309,36 @@ def test_swaps_are_counted_at_every_level(
     if level == 0:
         wide = sum(len(step.qubits) == 2 for step in compiled.program.data)
         assert wide == len(pairs) + 3 * compiled.swaps
+
+
+PARTS = device(5, ((4, 0), (3, 1), (3, 2)))
+RING = ((0, 1), (1, 3), (0, 3))
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+def test_idle_qubits_are_in_no_ones_way_where_the_device_is_in_parts(level: int) -> None:
+    circuit = Flat(4)
+    for a, b in RING:
+        circuit.cx(a, b)
+    compiled = _compile(circuit, PARTS, level)
+    assert compiled.initial_layout[2] is None
+    assert _acts_on(compiled) <= {1, 2, 3}
+    placed = Flat(3).cx(0, 1).cx(1, 2).cx(0, 2)
+    assert same_up_to_phase(unitary_of(compiled, 3), Operator(read(placed.encode()).program).data)
+
+
+@pytest.mark.parametrize("level", [1, 2, 3])
+def test_what_the_compiler_fails_on_is_refused(level: int) -> None:
+    """Qiskit's search for a layout panics on it: a worker would die of that."""
+    program = QuantumCircuit(4, 1)
+    block = QuantumCircuit(4, 1)
+    for a, b in RING:
+        block.cx(a, b)
+    program.h(0)
+    program.measure(0, 0)
+    program.if_else((program.clbits[0], 1), block, None, range(4), [0])
+    found = read(encode(program)[0])
+    with pytest.raises(QuantainerError, match="compiler failed on it") as caught:
+        compile_for(found, measure(found), PARTS, level)
+    assert caught.value.code == "unsupported_circuit"
+    assert "only the qubits" in (caught.value.hint or "")

@@ -53,7 +53,7 @@ class Compiled:
 
     Attributes:
         initial_layout: Physical qubit of each qubit of the circuit at the start; ``None`` for an
-            idle one that was left out because the target has no room for it.
+            idle one that was left out: the target has no room for it, or is in parts.
         final_layout: The same at the end; swaps may have moved qubits.
         swaps: Swaps that were added for the connections.
         level: Optimisation level, 0 to 3.
@@ -139,7 +139,8 @@ def compile_program(
     width = max(device.facts.qubits, device.facts.clifford_qubits or 0)
     size, kept = program.num_qubits, list(range(program.num_qubits))
     pinned = pins(program, target)
-    if size > width or pinned:
+    is_parted = len(device.largest_group) < device.facts.qubits  # Qiskit fails on idle qubits then
+    if size > width or pinned or is_parted:
         program, kept = _without_idle(program)
     places = _pinned_layout(pinned, kept, device) if pinned else None
     if level == 0 and places is None:
@@ -152,6 +153,15 @@ def compile_program(
         reason = str(error.message).splitlines()[0]
         raise QuantainerError(
             "unsupported_circuit", f"{target.name} cannot run the circuit: {reason}"
+        ) from None
+    except BaseException as error:
+        if type(error).__name__ != "PanicException":  # pyo3 raises panics past ``Exception``
+            raise
+        raise QuantainerError(
+            "unsupported_circuit",
+            f"{target.name} cannot run the circuit: the compiler failed on it ({error}).",
+            hint="Name in each block (if, for, while, switch) only the qubits that it acts on, or "
+            "choose another backend.",
         ) from None
     initial, final = _layouts(found, program.num_qubits)
     if device.dead:
