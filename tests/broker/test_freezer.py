@@ -309,7 +309,7 @@ def test_a_container_lives_on_when_its_state_cannot_be_read_now(layout, groups, 
 
     async def story():
         freezer = Freezer(poll_seconds=0.1)
-        path, group, process = groups()
+        path, _, process = groups()
         watch = Watch(freezer, path)
         with monkeypatch.context() as broken:
             broken.setattr(os, "pread", short)
