@@ -1,5 +1,5 @@
 """``python -m quantainer`` is the ``quantainer`` command."""
 
-from quantainer.cli.main import main
+from quantainer.cli.entry import main
 
 main()

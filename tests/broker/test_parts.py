@@ -82,13 +82,18 @@ def test_finished_circuits_of_a_batch_stay(connection: Connection) -> None:
         assert bits(kept, pub) == bits(again, pub)
 
 
-def test_a_done_job_has_its_result_and_a_new_one_nothing(connection: Connection) -> None:
+def test_a_done_job_has_its_result_and_a_new_one_nothing(
+    connection: Connection, broker: Broker
+) -> None:
     job = connection.submit(dense(2, 1), shots=10, seed=1)
     assert bits(job.result(60)) == bits(job.partial())
     waiting = [connection.submit(dense(20, 20), shots=10) for _ in range(4)]
     assert len(waiting[-1].partial()) == 0
     for each in waiting:
         each.cancel()
+    shown = broker("jobs", "result", waiting[-1].id, "--partial", check=False)
+    assert shown.returncode == 1
+    assert f"`quantainer jobs show {waiting[-1].id}`" in shown.stderr
     with pytest.raises(QuantainerError) as caught:
         connection.partial("nobody")
     assert caught.value.code == "unknown_job"

@@ -149,6 +149,19 @@ def test_formats_on_the_command_line_are_those_that_are_read() -> None:
     assert set(get_args(FormatName)) == set(FORMATS)
 
 
+def test_an_interrupt_while_the_program_is_loaded_is_no_traceback() -> None:
+    code = (
+        "import sys\n"
+        "class Interrupt:\n"
+        "    def find_spec(self, name, *_):\n"
+        "        if name == 'typer': raise KeyboardInterrupt\n"
+        "sys.meta_path.insert(0, Interrupt())\n"
+        "from quantainer.cli.entry import main; main()"
+    )
+    done = subprocess.run([sys.executable, "-c", code], capture_output=True, check=False)
+    assert (done.returncode, done.stdout, done.stderr) == (130, b"", b"")
+
+
 @pytest.mark.parametrize("package", ["matplotlib", "pylatexenc"])
 def test_drawing_without_its_packages_names_them(tmp_path: Path, package: str) -> None:
     (tmp_path / FILE).write_text(BELL)

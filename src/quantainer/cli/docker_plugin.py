@@ -7,7 +7,7 @@ import os
 import sys
 
 from quantainer import __version__
-from quantainer.cli import main as program
+from quantainer.cli import entry
 
 __all__ = ["main"]
 
@@ -36,7 +36,7 @@ def main() -> None:
         return
     sys.argv[1:] = own_words(words)
     sys.argv[0] = "docker quantum"
-    program.main()
+    entry.main()
 
 
 def own_words(words: list[str]) -> list[str]:

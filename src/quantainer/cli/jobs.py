@@ -89,7 +89,11 @@ def result(
     with Connection(str(host_socket())) as connection:
         found = connection.partial(job) if partial else connection.result(job, timeout)
     if not len(found):
-        raise QuantainerError("unknown_job", f"Nothing of job {job} is measured yet.")
+        raise QuantainerError(
+            "unknown_job",
+            f"Nothing of job {job} has been measured.",
+            hint=f"`quantainer jobs show {job}` tells where it stands.",
+        )
     if as_json:
         print_json(found.to_dict())
         return
