@@ -163,12 +163,18 @@ def _floating(
     if op == "%":
         if kind.name == "complex" or any(isinstance(each, ParameterExpression) for each in values):
             refuse(machine, node, op, left, right)
-        return Value(kind, _checked(machine, node, lambda: math.fmod(a, b)))
+        return Value(kind, _checked(machine, node, lambda: _remainder(a, b)))
     actions = {
         "+": lambda: a + b, "-": lambda: a - b, "*": lambda: a * b, "/": lambda: a / b,
         "**": lambda: _power(a, b, kind),
     }  # fmt: skip
     return Value(kind, _checked(machine, node, actions[op]))
+
+
+def _remainder(a: float, b: float) -> float:
+    if not b:
+        raise ZeroDivisionError
+    return math.fmod(a, b)
 
 
 def _power(a: Any, b: Any, kind: Kind) -> Any:

@@ -118,15 +118,16 @@ def execute_switch(machine: Machine, node: syntax.Switch) -> Outcomes:
     seen: set[int] = set()
     cases = [(_labels(machine, labels, seen), body) for labels, body in node.cases]
     default = node.default or _NOTHING
-    if is_known(target):
-        chosen = [body for labels, body in cases if target.data in labels]
-        return block(machine, chosen[0] if chosen else default)
     arms: list[Arm] = []
     for labels, body in cases:
         matches = [binary(machine, node, "==", target, Value(INT, each, True)) for each in labels]
         test = any_of([row_of(match)[0] for match in matches])
-        arms.append((machine.memory.hold(test), body))
-    return _choose(machine, arms, default)
+        if test is True:
+            default = body
+            break
+        if test is not False:
+            arms.append((machine.memory.hold(test), body))
+    return _choose(machine, arms, default) if arms else block(machine, default)
 
 
 def _labels(machine: Machine, labels: list[Expression], seen: set[int]) -> set[int]:

@@ -19,7 +19,7 @@ from quantainer.circuits.qasm3.kinds import Kind
 from quantainer.circuits.qasm3.logic import Row, any_of
 from quantainer.circuits.qasm3.machine import Machine
 from quantainer.circuits.qasm3.syntax import Node
-from quantainer.circuits.qasm3.values import Duration, Value, is_known, row_of
+from quantainer.circuits.qasm3.values import Duration, Value, is_known
 
 __all__ = ["assign", "cast", "real", "same_shape", "wrapped"]
 
@@ -38,11 +38,14 @@ def wrapped(kind: Kind, number: int) -> int:
 def real(value: Value) -> Any:
     """Return a known number or angle as a float; an expression stays one."""
     data = value.data
-    if value.kind.name == "angle" and isinstance(data, int):
+    if not isinstance(data, int):
+        return data
+    if value.kind.name == "angle":
         return data / (1 << value.kind.width) * _TAU
-    if isinstance(data, int):
+    try:
         return float(data)
-    return data
+    except OverflowError:  # beyond all floats, as IEEE 754 rounds it
+        return -math.inf if data < 0 else math.inf
 
 
 def cast(machine: Machine, node: Node, value: Value, kind: Kind) -> Value:
@@ -91,10 +94,13 @@ def _refuse_implicit(machine: Machine, node: Node, source: Kind, kind: Kind) -> 
 
 
 def _fitted(machine: Machine, node: Node, value: Value, kind: Kind) -> Value:
-    """Take a constant integer as a register's or bit's value if it fits."""
+    """Take an integer as a register's value: one of its width, or a known one that fits."""
+    if kind.truth:
+        return cast(machine, node, value, kind)
+    if value.kind.size == kind.width:
+        data = value.data
+        return Value(kind, wrapped(kind, data) if is_known(value) else data, value.const)
     if not is_known(value):
-        if value.kind.width == kind.width:
-            return Value(kind, row_of(value))
         _refuse_implicit(machine, node, value.kind, kind)
     if not 0 <= value.data < 1 << kind.width:
         raise machine.invalid(node, f"{value.data} does not fit {kind}")
@@ -181,7 +187,7 @@ def _resized(value: Value, kind: Kind, signed: bool) -> Any:
 
 def _truth_to_bits(_: Machine, _node: Node, value: Value, kind: Kind) -> Any:
     if isinstance(value.data, int):
-        return value.data
+        return wrapped(kind, value.data)  # int[1] has the values 0 and -1
     return (*value.data, *[False] * (kind.width - 1))
 
 
@@ -231,7 +237,7 @@ def _rounded(number: float, size: int | None) -> float:
 
 
 def _to_complex(machine: Machine, node: Node, value: Value, kind: Kind) -> Any:
-    number = complex(_number(machine, node, value))
+    number = complex(real(Value(value.kind, _number(machine, node, value))))
     return complex(_rounded(number.real, kind.size), _rounded(number.imag, kind.size))
 
 

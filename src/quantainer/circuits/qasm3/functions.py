@@ -24,7 +24,7 @@ CONSTANTS = {
 }  # fmt: skip
 
 _ANGLE = frozenset(("sin", "cos", "tan"))
-_COMPLEX = frozenset(("exp", "sqrt"))
+_COMPLEX: dict[str, Callable[[complex], complex]] = {"exp": cmath.exp, "sqrt": cmath.sqrt}
 _REAL: dict[str, Callable[[float], float]] = {
     "arccos": math.acos,
     "arcsin": math.asin,
@@ -73,15 +73,21 @@ def _real(machine: Machine, node: Node, name: str, value: Value) -> Value:
     kind = value.kind
     if kind.name == "complex" and name in _COMPLEX:
         data = machine.known(node, value, "a number is needed")
-        return Value(COMPLEX, cmath.exp(data) if name == "exp" else cmath.sqrt(data))
+        return Value(COMPLEX, _computed(machine, node, name, _COMPLEX[name], data))
     if not (kind.name in ("float", "int", "uint", "bool", "bit") or
             (kind.name == "angle" and name in _ANGLE)):  # fmt: skip
         return _refuse(machine, node, name, [value])
     number = real(Value(kind, machine.known(node, value, "a number is needed")))
     if isinstance(number, ParameterExpression):
         return Value(FLOAT, _symbolic(machine, node, name, number))
+    return Value(FLOAT, _computed(machine, node, name, _REAL[name], number))
+
+
+def _computed(
+    machine: Machine, node: Node, name: str, function: Callable[[Any], Any], number: Any
+) -> Any:
     try:
-        return Value(FLOAT, _REAL[name](number))
+        return function(number)
     except (ValueError, OverflowError):
         raise machine.invalid(node, f"`{name}` is not defined at {number}") from None
 

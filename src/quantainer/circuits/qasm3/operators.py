@@ -43,12 +43,12 @@ def unary(machine: Machine, node: Node, op: str, value: Value) -> Value:
 
 
 def _negative(machine: Machine, node: Node, value: Value) -> Value:
-    if value.kind.truth:
-        value = cast(machine, node, value, INT)
     kind = value.kind
+    if kind.truth or kind.integer:  # widened first, as in C: -1 is no element of uint[4]
+        return arithmetic(machine, node, "-", Value(INT, 0), value)._replace(const=value.const)
     if kind.name in ("duration", "stretch"):
         return scaled(machine, node, value, -1.0)
-    if kind.integer or kind.name == "angle":
+    if kind.name == "angle":
         if not is_known(value):
             return Value(kind, logic.negate(value.data, machine.memory.hold))
         negative = -value.data

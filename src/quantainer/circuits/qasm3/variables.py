@@ -214,7 +214,7 @@ def assign_to(machine: Machine, node: syntax.Assign, value: Value) -> None:
 
 def _narrowed(machine: Machine, node: Node, value: Value, kind: Kind) -> Value:
     """Take the result of a compound assignment back to the variable's type."""
-    integers = value.kind.integer and kind.name in ("bits", "bit")
+    integers = value.kind.integer and kind.name == "bits"
     if integers and value.kind.width > kind.width:
         return cast(machine, node, value, Kind("uint", kind.width))._replace(kind=kind)
     return value

@@ -1,0 +1,69 @@
+"""Random programs compute what an independent oracle says, by the rules of the specification."""
+
+from __future__ import annotations
+
+import math
+
+import pytest
+from author import Author
+from execution import HEADER, basis_run
+from oracle import Cell, Oracle, Undefined
+from wording import text
+
+from quantainer.circuits.options import ReadOptions
+from quantainer.circuits.qasm3 import read
+from quantainer_client.errors import QuantainerError
+
+SEEDS = 120
+OPTIONS = ReadOptions(max_iterations=100_000)
+
+
+def shown(name: str, cell: Cell) -> str:
+    """Return statements that bring a variable's value out of the program."""
+    word, width = cell.type.word, cell.type.width or 64
+    if word == "float":
+        return f"qubit q_{name}; rx({name}) q_{name};\n"
+    if word in ("bool", "bit"):
+        return f"qubit q_{name}; if ({name}) x q_{name}; bit m_{name} = measure q_{name};\n"
+    flips = f"for uint k in [0:{width - 1}] {{ if ({name}[k]) x q_{name}[k]; }}"
+    return f"qubit[{width}] q_{name}; {flips} bit[{width}] m_{name}; m_{name} = measure q_{name};\n"
+
+
+def check(seed: int) -> str:
+    """Compare one program; return how it ended."""
+    author = Author(seed)
+    program = author.program()
+    source = HEADER + text(program)
+    try:
+        names = Oracle(program).names
+    except Undefined as undefined:
+        with pytest.raises(QuantainerError, match=rf"^t:\d+:\d+: .*({undefined})"):
+            read(source.encode(), "t", OPTIONS)
+        return "refused"
+    cells = {name: names[name] for name in author.results}
+    for name, cell in cells.items():
+        if cell.type.word != "float" or math.isfinite(cell.data):
+            source += shown(name, cell)
+    circuit = read(source.encode(), "t", OPTIONS).program
+    angles = {
+        circuit.find_bit(each.qubits[0]).registers[0][0].name: each.params[0]
+        for each in circuit.data
+        if each.name == "rx"
+    }
+    found = basis_run(circuit)
+    for name, cell in cells.items():
+        if cell.type.word == "float":
+            if math.isfinite(cell.data) and abs(cell.data) < 1e4:
+                angle = angles.get(f"q_{name}")
+                assert angle == cell.data, f"{name} of seed {seed}:\n{source}"
+            continue
+        expected = cell.data % (1 << (cell.type.width or 64)) if cell.type.word in (
+            "int", "uint", "bits") else cell.data  # fmt: skip
+        assert found[f"m_{name}"] == expected, f"{name} of seed {seed}: {cell.data}\n{source}"
+    return "computed"
+
+
+@pytest.mark.parametrize("start", range(0, SEEDS, 10))
+def test_programs_compute_what_the_oracle_says(start: int) -> None:
+    ends = [check(seed) for seed in range(start, start + 10)]
+    assert "computed" in ends
