@@ -175,7 +175,24 @@ def test_far_pairs_are_refused_before_their_run(
 ) -> None:
     """No window of neighbours holds their gates: the run ended in a failed allocation."""
     refused = _refused_before_its_run(far_pairs(qubits, layers), engine, qsim, monkeypatch)
-    assert f"its {qubits} qubits" in refused.message
+    assert refused.hint is not None
+    assert f"if one of {qubits} qubits fits here" in refused.hint
+
+
+@pytest.mark.parametrize(
+    ("chosen", "said"),
+    [
+        ({}, "; and a state vector of its 60 qubits does not fit here."),
+        ({"method": "mps"}, "its beginning alone loses nearly all of the weight."),
+    ],
+)
+def test_whether_a_state_vector_fits_is_said_where_it_was_asked(
+    chosen: dict[str, str], said: str, qsim: Qsim
+) -> None:
+    """Whoever chooses the method is not told what was not tried."""
+    with pytest.raises(QuantainerError) as refused:
+        run(qsim, far_pairs(60, 10), AMPLE, shots=10, options=Options(**chosen))
+    assert refused.value.message.endswith(said)
 
 
 @pytest.mark.parametrize("engine", ENGINES)

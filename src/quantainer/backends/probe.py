@@ -83,10 +83,12 @@ class Bounds:
     Attributes:
         truncation_max: The loss that the submitter allows.
         seconds_max: The longest run that the node allows; ``None``: any.
+        chosen: The submitter chose the method: another one might do.
     """
 
     truncation_max: float
     seconds_max: float | None = None
+    chosen: bool = False
 
 
 def refuse_hopeless(
@@ -109,7 +111,7 @@ def refuse_hopeless(
     beginnings = Beginnings(program)
     lossy = 1 << entanglement.bond_log2(program) > entanglement.BOND
     if lossy and max(bounds.truncation_max, _HOPELESS) < 1:
-        _refuse_coarse(attempt, program, beginnings, bounds.truncation_max, seconds)
+        _refuse_coarse(attempt, program, beginnings, bounds, seconds)
     may_be_late = bounds.seconds_max is not None and seconds > _SURELY_LATE * bounds.seconds_max
     if not (lossy or may_be_late):
         return
@@ -117,7 +119,7 @@ def refuse_hopeless(
         lost = _lost(trial.loss)
         if lost > bounds.truncation_max:
             why = f"its beginning alone loses {_percent(lost)}"
-            raise _refusal(program, why, bounds.truncation_max, lost)
+            raise _refusal(program, why, bounds, lost)
         expected = trial.pace * seconds
         if bounds.seconds_max is not None and expected > _SURELY_LATE * bounds.seconds_max:
             raise _late(program, bounds.seconds_max, expected)
@@ -129,42 +131,49 @@ def _refuse_coarse(
     attempt: _Attempt,
     program: Program,
     beginnings: Beginnings,
-    truncation_max: float,
+    bounds: Bounds,
     seconds: float,
 ) -> None:
     """Refuse what small bonds, or none at all, show to be hopeless."""
-    allowed = max(truncation_max, _HOPELESS)
+    allowed = max(bounds.truncation_max, _HOPELESS)
     proven = least_lost_log2(program, entanglement.BOND)
     if proven > _BEYOND_DOUBT and -math.expm1(-proven * math.log(2)) > allowed:
         raise _refusal(
             program,
             f"its Clifford gates alone entangle it so much that less than 2^-{int(proven)} of its "
             f"weight can be kept",
-            truncation_max,
+            bounds,
             1.0 - 2.0**-proven,
         )
     least, coarsest = _least_loss(attempt, beginnings)
     lost = _lost(least)
     if lost > allowed:
-        raise _refusal(program, f"its beginning alone loses {_percent(lost)}", truncation_max, lost)
+        raise _refusal(program, f"its beginning alone loses {_percent(lost)}", bounds, lost)
     if coarsest > _GIVEN_UP and seconds > _LONG_SECONDS:
         raise _refusal(
             program,
             f"a bond of {_GIVEN_UP_BOND} keeps less than a millionth of its beginning's weight, "
             f"and to try the full one takes minutes or hours",
-            truncation_max,
+            bounds,
             _lost(coarsest),
         )
 
 
-def _refusal(program: Program, why: str, truncation_max: float, lost: float) -> QuantainerError:
+def _refusal(program: Program, why: str, bounds: Bounds, lost: float) -> QuantainerError:
+    other, hint = f"; and a state vector of its {program.qubits} qubits does not fit here", "Make"
+    if bounds.chosen:
+        other = ""
+        hint = (
+            f"Leave the method open, for a state vector if one of {program.qubits} qubits fits "
+            "here; or make"
+        )
     return QuantainerError(
         "truncation",
         f"The circuit is too entangled for a matrix product state of bond {entanglement.BOND}: "
-        f"{why}; and a state vector of its {program.qubits} qubits does not fit here.",
-        limit=truncation_max,
+        f"{why}{other}.",
+        limit=bounds.truncation_max,
         needed=lost,
-        hint="Make the circuit narrower, shallower or less entangled (few qubits fit as a state "
+        hint=f"{hint} the circuit narrower, shallower or less entangled (few qubits fit as a state "
         "vector, gates between neighbours entangle less), or allow more loss with truncation_max "
         "(command line: --truncation-max).",
     )

@@ -171,7 +171,8 @@ class Qsim:
         program = self._program(pub)
         if plan.method == "mps":
             program = self._chain(pub, program)
-        work = Rows(self, pub, program, plan, options.truncation_max, threads)
+        bounds = Bounds(options.truncation_max, plan.seconds_max, options.method is not None)
+        work = Rows(self, pub, program, plan, bounds, threads)
         evs: NDArray[np.float64] | None = None
         stds: NDArray[np.float64] | None = None
         samples: NDArray[np.uint8] | None = None
@@ -239,7 +240,7 @@ class Qsim:
         key: tuple[Any, ...] | None,
         program: Program,
         plan: Plan,
-        truncation_max: float,
+        bounds: Bounds,
         threads: int,
     ) -> None:
         """Refuse a circuit whose matrix product state would lose too much, before it is run.
@@ -250,14 +251,13 @@ class Qsim:
         precision: Precision = "single" if plan.precision == "single" else "double"
 
         def passes() -> tuple[bool, int]:
-            bounds = Bounds(truncation_max, plan.seconds_max)
             refuse_hopeless(engine, program, precision, bounds, threads)
             return True, 1
 
         if key is None:
             passes()
         else:
-            self._probed.get_or((*key, plan.engine, precision, truncation_max), passes)
+            self._probed.get_or((*key, plan.engine, precision, bounds.truncation_max), passes)
 
 
 def _may_be_chain(need: Need, options: Options) -> bool:

@@ -25,6 +25,8 @@ from quantainer.core.seed import derive, member
 if TYPE_CHECKING:
     from numpy.typing import NDArray
 
+    from quantainer.backends.probe import Bounds
+
 __all__ = ["Rows", "program_key"]
 
 Key = tuple[Any, ...]
@@ -38,7 +40,7 @@ class Runner(Protocol):
         ...
 
     def probe(
-        self, key: Key | None, program: Program, plan: Plan, truncation_max: float, threads: int
+        self, key: Key | None, program: Program, plan: Plan, bounds: Bounds, threads: int
     ) -> None:
         """Refuse a program whose matrix product state would lose too much."""
         ...
@@ -52,7 +54,7 @@ class Rows:
         pub: What is to be run.
         program: Its circuit, not yet bound.
         plan: How it runs.
-        truncation_max: The loss that the submitter allows.
+        bounds: What it may lose and take as a matrix product state.
         threads: Threads to use.
 
     Attributes:
@@ -65,14 +67,14 @@ class Rows:
         pub: Pub,
         program: Program,
         plan: Plan,
-        truncation_max: float,
+        bounds: Bounds,
         threads: int,
     ) -> None:
         self._runner = runner
         self._pub = pub
         self._program = program
         self._plan = plan
-        self._truncation_max = truncation_max
+        self._bounds = bounds
         self._threads = threads
         self.truncation: float | None = None
 
@@ -123,7 +125,7 @@ class Rows:
         """Yield each row's bound program; refuse what a matrix product state cannot hold."""
         for key, program in self._bound_rows():
             if self._plan.method == "mps":
-                self._runner.probe(key, program, self._plan, self._truncation_max, self._threads)
+                self._runner.probe(key, program, self._plan, self._bounds, self._threads)
             yield key, program
 
     def _bound_rows(self) -> Iterator[tuple[Key | None, Program]]:
