@@ -342,3 +342,24 @@ def test_what_the_compiler_fails_on_is_refused(level: int) -> None:
         compile_for(found, measure(found), PARTS, level)
     assert caught.value.code == "unsupported_circuit"
     assert "only the qubits" in (caught.value.hint or "")
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("two", ["cx", "ecr", "cz"])
+@pytest.mark.parametrize("one", [("rz", "sx", "x"), ("u1", "u2", "u3")])
+def test_a_gate_is_used_in_the_directions_that_are_stated(
+    one: tuple[str, ...], two: str, level: int
+) -> None:
+    """The coupling map has both ways, but the gate's errors are those of one way."""
+    stated = {f"{two} {a} {b}": 0.01 for a, b in ((1, 0), (1, 2), (3, 2))}
+    target = device(4, LINE4, basis_gates=(*one, two), gate_error=stated)
+    circuit = Flat(4).h(0).cx(0, 1).cx(1, 2).cx(2, 3).rx(0.3, 3).cx(2, 3).cx(1, 0)
+    source = read(circuit.encode())
+    compiled = _compile(circuit, target, level)
+    again = CompileCache(steady=True).compile(source, measure(source), target, level)
+    for program in (compiled.program, again.program):
+        at = [(s.name, *(program.find_bit(b).index for b in s.qubits)) for s in program.data]
+        assert {f"{n} {q[0]} {q[1]}" for n, *q in at if len(q) == 2} <= set(stated)
+    expected = Operator(source.program).data
+    for found in (compiled, again):
+        assert same_up_to_phase(unitary_of(found, 4), expected)

@@ -19,7 +19,7 @@ from qiskit.transpiler import generate_preset_pass_manager
 from quantainer.circuits.chains import EULER, TURNS, Chain, Link
 from quantainer.circuits.marks import fits_marks
 from quantainer.circuits.runs import SX, Run, X
-from quantainer.circuits.target import digest_of
+from quantainer.circuits.target import digest_of, ways_of
 from quantainer.core.target import TargetFacts
 from quantainer_client.columns import GATES
 from quantainer_client.qiskit.encode import encode_columns
@@ -73,7 +73,7 @@ def proxy_of(target: TargetFacts, level: int) -> Proxy | None:
     if level != 1 or len(wide) != 1 or not target.coupling_map:
         return None
     (gate,) = wide
-    ways = frozenset(target.coupling_map)
+    ways = ways_of(target, gate)
     euler = set(target.basis_gates) & _TURNING == set(EULER.names)
     needs_none = gate == "cx" and not euler and all((b, a) in ways for a, b in ways)
     if gate not in _GATES or needs_none or not (euler or fits_marks(target, level)):

@@ -12,7 +12,7 @@ from typing import Any, TypeVar
 
 from quantainer.core.target import TargetFacts
 
-__all__ = ["Device", "digest_of", "groups"]
+__all__ = ["Device", "digest_of", "groups", "ways_of"]
 
 _KEPT = 64
 
@@ -106,6 +106,14 @@ def _moved(values: dict[str, float], place: dict[int, int]) -> dict[str, float]:
         if all(qubit in place for qubit in physical):
             moved[" ".join([name, *(str(place[qubit]) for qubit in physical)])] = value
     return moved
+
+
+def ways_of(target: TargetFacts, gate: str) -> frozenset[tuple[int, ...]]:
+    """Return the directed pairs of qubits that have a gate: if errors of it are stated, those."""
+    coupling = frozenset(target.coupling_map or ())
+    return frozenset(at for at in coupling if f"{gate} {at[0]} {at[1]}" in target.gate_error) or (
+        coupling
+    )
 
 
 def groups(edges: Any, qubits: int) -> list[set[int]]:

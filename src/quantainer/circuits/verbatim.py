@@ -25,6 +25,7 @@ from quantainer.circuits.chains import TURNS, Link, Pattern, Weights, gathered, 
 from quantainer.circuits.proxy import WIDE
 from quantainer.circuits.steps import columns_of
 from quantainer.circuits.strung import Strung
+from quantainer.circuits.target import ways_of
 from quantainer.core.target import TargetFacts
 from quantainer_client.columns import GATES, Columns
 
@@ -39,7 +40,7 @@ def fits_verbatim(target: TargetFacts, level: int) -> bool:
     At level 0 gates are not joined, at levels 2 and 3 rotations move through other gates.
     """
     gates = set(target.basis_gates)
-    ways = set(target.coupling_map or ())
+    ways = ways_of(target, "cx")
     return (
         level == 1
         and {"sx", "x", "rz"} <= gates
