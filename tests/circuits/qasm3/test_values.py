@@ -67,3 +67,34 @@ def check(seed: int) -> str:
 def test_programs_compute_what_the_oracle_says(start: int) -> None:
     ends = [check(seed) for seed in range(start, start + 10)]
     assert "computed" in ends
+
+
+@pytest.mark.parametrize(
+    ("text", "expected"),
+    [
+        ("uint[4] u = 5; output int[8] r; r = -u;", 256 - 5),
+        ("int[4] i = -8; output bit r; r = -i == 8;", 1),
+        ("int[1] i = true; output bit r; r = i == -1;", 1),
+        ("output bit r; int[8] i = 2; r = i;", 1),
+        ("output bit r; r = 1; r += 1;", 1),
+        ("output bit[4] r; int[4] i = -1; r = i;", 15),
+        ("uint u; u -= 1; output bit r; switch (u) { case -1 { r = 1; } }", 1),
+        ("uint[1200] n = 1; n <<= 1100; output bit r; r = n > 1e308 && float(n) > 1e308;", 1),
+    ],
+)
+def test_choices_that_are_documented(text: str, expected: int) -> None:
+    assert basis_run(read((HEADER + text).encode(), "t").program) == {"r": expected}
+
+
+@pytest.mark.parametrize("measured", ["uint[4]", "int[4]", "uint"])
+def test_a_measured_value_is_negated_as_a_known_one(measured: str) -> None:
+    text = f"qubit[4] q; x q[0]; x q[2]; bit[4] c = measure q; {measured} u = {measured}(c);"
+    text += "output int[8] r; r = -u; output bit b; b = -u == 0 - u;"
+    assert basis_run(read((HEADER + text).encode(), "t").program) | {"c": 5} == {
+        "c": 5, "r": 256 - 5, "b": 1,
+    }  # fmt: skip
+
+
+def test_a_function_of_a_complex_number_that_overflows_is_refused() -> None:
+    with pytest.raises(QuantainerError, match=r"^t:3:13: `exp` is not defined at"):
+        read(f"{HEADER}complex c = exp(1e4im * 1e4im * -1);".encode(), "t")

@@ -20,6 +20,8 @@ from quantainer.circuits.qasm3.values import Duration, Value, Variable, is_known
 
 __all__ = ["HANDLERS", "constant_size", "evaluate", "indices_of", "kind_of", "single_index", "view"]
 
+_LONG = 16
+"""Operators in a row that take the time of an iteration of a loop."""
 _MAX_RANK = 7
 _MAX_ELEMENTS = 1 << 20
 
@@ -72,6 +74,7 @@ def _binary(machine: Machine, node: syntax.Binary) -> Value:
     spine = [node]
     while isinstance(spine[-1].left, syntax.Binary):  # long sums lean to the left: do not recurse
         spine.append(spine[-1].left)
+    machine.spend(node.at, len(spine) // _LONG)
     value = evaluate(machine, spine[-1].left)
     for each in reversed(spine):
         if each.op in ("&&", "||") and is_known(value):

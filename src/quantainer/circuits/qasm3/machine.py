@@ -225,7 +225,7 @@ class Machine:
         self.iterations += rounds
         limit = self.options.max_iterations
         if self.iterations > limit:
-            what = "iterations of loops, calls, and copies of arrays"
+            what = "iterations of loops, calls, copies of arrays and values of measured bits"
             raise self.source.too_large(at, what, "max_iterations", limit)
 
     # What is known

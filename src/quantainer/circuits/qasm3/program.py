@@ -23,6 +23,10 @@ from quantainer.circuits.qasm3.variables import declare
 __all__ = ["run"]
 
 _SPLITS = 16  # bits of one statement that are told apart by branches
+_SPLIT = 100
+"""Iterations of a loop that take the time of a branch for one value of a bit."""
+_LONG = 8
+"""Statements that take the time of an iteration of a loop."""
 
 
 def run(source: Source, options: ReadOptions) -> Machine:
@@ -76,6 +80,8 @@ class _Program(Machine):
 
     def execute(self, statements: list[Statement]) -> Outcomes:
         """Execute statements in order; return how they may go on."""
+        if self.frame.loops or self.frames:
+            self.spend(self.at, len(statements) // _LONG)
         for place, statement in enumerate(statements):
             outcomes = self._statement(statement)
             if not outcomes & NEXT:
@@ -137,6 +143,7 @@ class _Program(Machine):
         if isinstance(node, syntax.ClassicalDeclaration):
             node = self._declared(node, unknown)
         again = node
+        self.spend(unknown.at, _SPLIT)
         self.splits += 1
         try:
             return self.branch(

@@ -169,33 +169,42 @@ def _modified(machine: Machine, node: syntax.GateCall, arguments: list[Any]) -> 
         unitary = Unitary(0, [], arguments[0])
     else:
         unitary = _body(machine, node, arguments)
-    for word, group in groupby(reversed(node.modifiers), lambda each: each.word):
-        if word in ("ctrl", "negctrl"):
+    for controls, group in groupby(reversed(node.modifiers), _is_control):
+        if controls:
             # All at once: gates under one control after the other double many times.
-            unitary = _control(machine, list(group), unitary)
+            unitary = _control(machine, list(group)[::-1], unitary)
+            _check_size(machine, node, unitary)
             continue
         for modifier in group:
             unitary = _apply(machine, modifier, unitary)
-    if len(unitary.operations) > machine.options.max_gates:
-        limit = machine.options.max_gates
-        raise machine.source.too_large(node.at, "operations", "max_gates", limit)
+            _check_size(machine, modifier, unitary)
     return unitary
 
 
+def _is_control(modifier: syntax.Modifier) -> bool:
+    return modifier.word in ("ctrl", "negctrl")
+
+
+def _check_size(machine: Machine, node: Node, unitary: Unitary) -> None:
+    limit = machine.options.max_gates
+    if len(unitary.operations) > limit:
+        raise machine.source.too_large(node.at, "operations", "max_gates", limit)
+
+
 def _control(machine: Machine, modifiers: list[syntax.Modifier], unitary: Unitary) -> Unitary:
-    """Apply ``ctrl``, or ``negctrl``, as often as it stands side by side."""
-    total = 0
+    """Apply the ``ctrl`` and ``negctrl`` that stand side by side."""
+    signs: list[bool] = []
     for modifier in modifiers:
         count = 1
         if modifier.argument is not None:
             count = constant_size(machine, modifier.argument, "the number of controls")
             if not count:
                 raise machine.invalid(modifier, f"`{modifier.word}(0)` has no controls")
-        total += count
-        if unitary.qubits + total > machine.options.max_qubits:
-            limit = machine.options.max_qubits
+        limit = machine.options.max_qubits
+        if unitary.qubits + len(signs) + count > limit:
             raise machine.source.too_large(modifier.at, "qubits", "max_qubits", limit)
-    return unitary.control(total, modifiers[0].word == "ctrl")
+        signs += [modifier.word == "ctrl"] * count
+    return unitary.control(signs)
 
 
 def _apply(machine: Machine, modifier: syntax.Modifier, unitary: Unitary) -> Unitary:

@@ -30,7 +30,8 @@ from quantainer.circuits.qasm3.emitter import Emitter, Gate, Other
 
 __all__ = ["Unitary", "instruction"]
 
-_MATRIX_QUBITS = 6  # of a power by its matrix
+_MATRIX_QUBITS = 6  # of a gate that is taken as its matrix
+_NO_TURN = 1e-12  # angles below count as 0
 _REPEATED = 10_000
 """Operations up to which a power is written out although it has a matrix."""
 _LINEAR = frozenset(
@@ -101,9 +102,11 @@ class Unitary:
             phase = phase + part.phase
         return Unitary(self.qubits, operations, phase)
 
-    def control(self, count: int, positive: bool) -> Unitary:
-        """Return U under ``count`` more controls, which come first."""
+    def control(self, signs: list[bool]) -> Unitary:
+        """Return U under more controls, which come first: on 1 where true, on 0 where not."""
+        count = len(signs)
         operations: list[Operation] = []
+        phase: Any = 0.0  # of the parts, which a control around this one makes relative
         for operation in self.operations:
             qubits = tuple(qubit + count for qubit in operation.qubits)
             if isinstance(operation.operation if isinstance(operation, Other) else None, Barrier):
@@ -111,20 +114,20 @@ class Unitary:
                 continue
             part = _controlled(operation, count)
             operations += _moved(part.operations, (*range(count), *qubits))
-        operations += self._controlled_phase(count)
-        operations = _merged(operations)
-        if not positive:
-            flips: list[Operation] = [Gate("x", (), (qubit,)) for qubit in range(count)]
-            operations = [*flips, *operations, *flips]
-        return Unitary(self.qubits + count, operations, 0.0)
+            phase = phase + part.phase
+        turn = self._controlled_phase(count)
+        operations = _merged([*operations, *turn.operations])
+        flips: list[Operation] = [
+            Gate("x", (), (qubit,)) for qubit, sign in enumerate(signs) if not sign
+        ]
+        return Unitary(self.qubits + count, [*flips, *operations, *flips], phase + turn.phase)
 
-    def _controlled_phase(self, count: int) -> list[Operation]:
-        if isinstance(self.phase, float | int) and self.phase == 0:
-            return []
+    def _controlled_phase(self, count: int) -> Unitary:
+        if _plain_phase(self.phase):
+            return Unitary(count, [], 0.0)
         if count == 1:
-            return [_phase_gate(self.phase)]
-        part = _opened(PhaseGate(self.phase).control(count - 1, annotated=False))
-        return part.operations
+            return Unitary(1, [_phase_gate(self.phase)], 0.0)
+        return _opened(PhaseGate(self.phase).control(count - 1, annotated=False))
 
     def power(self, exponent: float, limit: int) -> Unitary | None:
         """Return U to a power, the principal one of several; ``None`` if that is too hard."""
@@ -236,7 +239,29 @@ def _controlled(operation: Operation, count: int) -> Unitary:
         return _controlled_gate(
             operation._replace(qubits=tuple(range(len(operation.qubits)))), count
         )
-    return _opened(operation.operation.control(count, annotated=False))
+    gate = operation.operation
+    if isinstance(gate, UnitaryGate) and gate.num_qubits + count > _MATRIX_QUBITS:
+        return _controlled_matrix(gate.to_matrix(), gate.num_qubits, count)
+    return _opened(gate.control(count, annotated=False))
+
+
+def _controlled_matrix(matrix: np.ndarray[Any, Any], qubits: int, count: int) -> Unitary:
+    """Return a matrix under controls, whose own would be too large: V D V† with D controlled."""
+    angles, basis = _eigen(matrix)
+    wires = tuple(range(count, count + qubits))
+    operations: list[Operation] = [Other(UnitaryGate(basis.conj().T), wires)]
+    phase: Any = 0.0
+    for state, angle in enumerate(angles):
+        if abs(angle) < _NO_TURN:
+            continue
+        flips: list[Operation] = [
+            Gate("x", (), (wire,)) for place, wire in enumerate(wires) if not state >> place & 1
+        ]
+        turn = _opened(PhaseGate(float(angle)).control(count + qubits - 1, annotated=False))
+        operations += [*flips, *turn.operations, *flips]
+        phase = phase + turn.phase
+    operations.append(Other(UnitaryGate(basis), wires))
+    return Unitary(count + qubits, operations, phase)
 
 
 @lru_cache(maxsize=4096)
@@ -250,10 +275,7 @@ def _controlled_gate(gate: Gate, count: int) -> Unitary:
         base = _simplest(*gate.params)
     elif gate.name == "u2":
         base = _simplest(math.pi / 2, *gate.params)
-    part = _opened(base.control(count, annotated=False))
-    if isinstance(part.phase, float | int) and part.phase == 0:
-        return part
-    return Unitary(part.qubits, part.operations, part.phase)
+    return _opened(base.control(count, annotated=False))
 
 
 def _simplest(theta: Any, phi: Any, lam: Any) -> QiskitGate:
@@ -288,13 +310,19 @@ def _merged(operations: list[Operation]) -> list[Operation]:
 
 
 def _matrix_power(matrix: np.ndarray[Any, Any], exponent: float) -> np.ndarray[Any, Any]:
-    """Return the principal power; an eigenvalue of -1 counts as e^{iπ}, whatever its rounding."""
+    """Return the principal power."""
+    angles, basis = _eigen(matrix)
+    return np.asarray((basis * np.exp(1j * exponent * angles)) @ basis.conj().T)
+
+
+def _eigen(matrix: np.ndarray[Any, Any]) -> tuple[np.ndarray[Any, Any], np.ndarray[Any, Any]]:
+    """Return angles and basis; an eigenvalue of -1 is e^{iπ}, whatever its rounding."""
     from scipy.linalg import schur
 
     triangle, basis = schur(matrix, output="complex")  # of a normal matrix: diagonal
     angles = np.angle(np.diag(triangle))
     angles[angles < -math.pi + 1e-9] += 2 * math.pi
-    return np.asarray((basis * np.exp(1j * exponent * angles)) @ basis.conj().T)
+    return angles, basis
 
 
 _FIXED = ("id", "x", "y", "z", "h", "s", "sdg", "t", "tdg", "sx", "sxdg")
