@@ -321,6 +321,21 @@ def test_a_closed_folder_is_named(
     assert "internal error" not in done.stderr
 
 
+def test_the_specification_that_cannot_be_written_is_named(
+    broker: Broker, tmp_path: Path, unprivileged: tuple[str, ...]
+) -> None:
+    """By its own name, not by that of the file that was to replace it."""
+    folder = tmp_path / "others"
+    folder.mkdir(mode=0o555)
+    own = folder / "own.yaml"
+    command = [*unprivileged, QUANTAINER, *f"cdi generate --backend qsim -o {own}".split()]
+    done = subprocess.run(
+        command, env=broker.environment, capture_output=True, text=True, timeout=60, check=False
+    )
+    assert done.returncode == 1
+    assert f"{own} cannot be written: Permission denied." in done.stderr
+
+
 def test_relative_folders_are_those_of_whoever_types(broker: Broker, tmp_path: Path) -> None:
     (tmp_path / "own.toml").write_text("shots_max = 77\n")
     own = {"QUANTAINER_CDI_DIR": str(tmp_path / "cdi"), "QUANTAINER_CONFIG": "own.toml"}

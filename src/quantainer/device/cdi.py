@@ -261,7 +261,10 @@ def _remove_twin(target: Path, spec: dict[str, Any]) -> None:
 
 def _replace(target: Path, text: str) -> None:
     _make_folder(target.parent)
-    handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    try:
+        handle, name = tempfile.mkstemp(prefix=f".{target.name}-", dir=target.parent)
+    except OSError as error:  # of a name that nobody knows
+        raise OSError(error.errno, error.strerror, str(target)) from None
     try:
         with os.fdopen(handle, "w", encoding="utf-8") as file:
             os.fchmod(file.fileno(), 0o644)
