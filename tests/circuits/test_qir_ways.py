@@ -351,3 +351,39 @@ def test_what_is_read_does_what_the_program_says(steps: list[tuple[Any, ...]]) -
     found = basis_run(circuit.program)["results"]
     expected = sum(bit << place for place, bit in enumerate(meaning.results))
     assert found & ((1 << _RESULTS) - 1) == expected
+
+
+@pytest.mark.parametrize("rounds", [1, 2])
+@pytest.mark.parametrize("first", [0, 1])
+def test_a_loop_that_a_result_lets_begin_and_a_count_ends(rounds: int, first: int) -> None:
+    """Whether it goes on is known after a round, unlike whether it begins."""
+    flip = gate("x", Q0) if first else ""
+    circuit = program(
+        f"""{flip}{mz(Q0, 0)}{result("a", 0)} br label %head
+head:
+  %i = phi i64 [ 0, %entry ], [ %next, %body ]
+  %few = icmp ult i64 %i, {rounds}
+  %more = and i1 %few, %a
+  br i1 %more, label %body, label %done
+body:
+  {gate("x", Q1)}%next = add i64 %i, 1
+  br label %head
+done:
+  {mz(Q1, 1)}ret i64 0"""
+    )
+    flips = rounds * first % 2
+    assert counts(circuit, 20) == {f"{flips}{first}": 20}
+
+
+def test_a_loop_that_a_result_lets_begin_and_nothing_ends_is_refused() -> None:
+    with pytest.raises(QuantainerError, match=r"^test.ll"):
+        program(
+            f"""{gate("h", Q0)}{mz(Q0, 0)}{result("a", 0)} br label %head
+head:
+  %go = phi i1 [ %a, %entry ], [ true, %body ]
+  br i1 %go, label %body, label %done
+body:
+  {gate("x", Q1)} br label %head
+done:
+  {mz(Q1, 1)}ret i64 0"""
+        )

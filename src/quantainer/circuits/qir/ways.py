@@ -212,6 +212,8 @@ class Ways:
             again = machine.truth(frame, last.operands[0])
             if inside != last.labels[0]:
                 again = values.invert(again)
+            if isinstance(again, bool):
+                raise _CountedError("a loop depends on measured results in its first round only")
             output.condition(again)  # refused if it was measured again since it was read
             changed = [*self._changed(memory, machine.memory)]
             changed += self._changed(phis, self._phis(frame))
