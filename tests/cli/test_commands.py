@@ -234,6 +234,9 @@ def test_up_says_why_it_did_not_start(broker: Broker, tmp_path: Path) -> None:
     blocked = broker("up", *fresh, "--state-dir", file / "state", check=False)
     assert blocked.returncode == 1
     assert str(file) in blocked.stderr
+    instead = broker("up", "--runtime-dir", file, "--state-dir", tmp_path / "other", check=False)
+    assert instead.returncode == 1
+    assert f"{file} is no folder.\n  Set runtime_dir to one.\n  Its log is" in instead.stderr
     group = ["--state-dir", tmp_path / "state", "--socket-group", "no-such-group"]
     nobody = broker("up", *fresh, *group, check=False)
     assert nobody.returncode == 1

@@ -39,6 +39,10 @@ def make_runtime_dir(runtime: Path) -> None:
 def _as_refusal(path: Path, setting: str) -> Iterator[None]:
     try:
         yield
+    except FileExistsError:
+        raise QuantainerError(
+            "invalid_option", f"{path} is no folder.", hint=f"Set {setting} to one."
+        ) from None
     except OSError as error:
         raise QuantainerError(
             "invalid_option",

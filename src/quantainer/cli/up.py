@@ -7,6 +7,7 @@ import os
 import subprocess
 import sys
 import time
+from itertools import takewhile
 from pathlib import Path
 from typing import Annotated, Any, Literal
 
@@ -170,10 +171,11 @@ def _await_ready(process: subprocess.Popen[bytes], socket: Path, log: Path, star
     deadline = time.monotonic() + _READY_SECONDS
     while time.monotonic() < deadline:
         if process.poll() is not None:
+            words, *way_out = _last_words(log, start)
             raise QuantainerError(
                 "broker_unavailable",
-                f"The broker ended while it started: {_last_words(log, start)}",
-                hint=f"Its log is {log}.",
+                f"The broker ended while it started: {words}",
+                hint="\n  ".join([*way_out, f"Its log is {log}."]),
             )
         if _answers(socket):
             return
@@ -222,12 +224,15 @@ def _log_file(state: Path) -> Path:
     return log
 
 
-def _last_words(log: Path, start: int) -> str:
+def _last_words(log: Path, start: int) -> list[str]:
+    """Return what the broker refused and the way out, or else the last line of its log."""
     with contextlib.suppress(OSError), log.open("rb") as file:
         file.seek(max(start, os.path.getsize(log) - 4096))  # noqa: PTH202
         lines = file.read().decode("utf-8", "replace").strip().splitlines()
-        refusals = [line for line in lines if line.startswith("quantainer: ")]
+        refusals = [at for at, line in enumerate(lines) if line.startswith("quantainer: ")]
         if refusals:
-            return refusals[-1].removeprefix("quantainer: ")
-        return lines[-1] if lines else "it said nothing."
-    return "its log cannot be read."
+            said, *after = lines[refusals[-1] :]
+            way_out = takewhile(lambda line: line.startswith("  "), after)
+            return [said.removeprefix("quantainer: "), *(line.strip() for line in way_out)]
+        return lines[-1:] or ["it said nothing."]
+    return ["its log cannot be read."]
