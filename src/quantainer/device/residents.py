@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 from collections.abc import Iterator
+from functools import cache
 from pathlib import Path
 
 from quantainer.broker.shortage import refuse_shortage
@@ -89,9 +90,23 @@ def _ancestors(pid: int) -> Iterator[int]:
 
 
 def birth(pid: int) -> str | None:
-    """Return when a process started: this boot, and clock ticks since; None if it is gone."""
+    """Return when a process started: this boot, and clock ticks since; None if it is gone.
+
+    Raises:
+        QuantainerError: ``queue_full`` if it cannot be looked at now.
+    """
     ticks = _ticks(pid)
-    return None if ticks is None else f"{_BOOT.read_text(encoding='ascii').strip()} {ticks}"
+    return None if ticks is None else f"{_boot()} {ticks}"
+
+
+@cache
+def _boot() -> str:
+    """Return what names the machine's running since its last start."""
+    try:
+        return _BOOT.read_text(encoding="ascii").strip()
+    except OSError as error:
+        refuse_shortage(error)
+        raise
 
 
 def was_there(pid: int, born: str) -> bool:
@@ -123,12 +138,19 @@ def residents() -> dict[Anchor, int]:
         QuantainerError: ``queue_full`` if nobody can be looked at now.
     """
     found: dict[Anchor, int] = {}
-    pids = (int(name) for name in os.listdir("/proc") if name.isdigit())  # noqa: PTH208
-    ages = sorted((ticks, pid) for pid in pids if (ticks := _ticks(pid)) is not None)
+    ages = sorted((ticks, pid) for pid in _pids() if (ticks := _ticks(pid)) is not None)
     for _, pid in ages:
         for anchor in _anchors(pid):
             found.setdefault(anchor, pid)
     return found
+
+
+def _pids() -> list[int]:
+    try:
+        return [int(name) for name in os.listdir("/proc") if name.isdigit()]  # noqa: PTH208
+    except OSError as error:
+        refuse_shortage(error)
+        raise
 
 
 def _members(group: Path) -> Iterator[int]:
