@@ -363,3 +363,15 @@ def test_a_gate_is_used_in_the_directions_that_are_stated(
     expected = Operator(source.program).data
     for found in (compiled, again):
         assert same_up_to_phase(unitary_of(found, 4), expected)
+
+
+@pytest.mark.parametrize("level", [0, 1, 2, 3])
+@pytest.mark.parametrize("pairs", [((0, 1), (2, 3)), ((0, 3), (1, 2)), ((3, 1), (1, 0))])
+def test_parts_of_a_circuit_go_to_parts_of_a_device(pairs, level: int) -> None:
+    circuit = Flat(4)
+    for a, b in pairs:
+        circuit.h(a).cx(a, b)
+    circuit.x(2).x(3)
+    compiled = _compile(circuit, device(5, ((0, 1), (1, 2), (3, 4))), level)
+    expected = Operator(read(circuit.encode()).program).data
+    assert same_up_to_phase(unitary_of(compiled, 4), expected)

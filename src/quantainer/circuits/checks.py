@@ -18,7 +18,7 @@ from quantainer.circuits.target import Device, groups
 from quantainer.core.facts import Facts
 from quantainer_client.errors import QuantainerError
 
-__all__ = ["reasons_against"]
+__all__ = ["interactions", "reasons_against"]
 
 
 def reasons_against(circuit: Circuit, facts: Facts, device: Device) -> list[QuantainerError]:
@@ -70,7 +70,7 @@ def _group(circuit: Circuit, device: Device) -> QuantainerError | None:
     limit = len(device.largest_group)
     if limit >= circuit.program.num_qubits:
         return None
-    needed = max(map(len, groups(_interactions(circuit.program), circuit.program.num_qubits)))
+    needed = max(map(len, groups(interactions(circuit.program), circuit.program.num_qubits)))
     if needed <= limit:
         return None
     dead = f" (dead: {', '.join(map(str, device.dead))})" if device.dead else ""
@@ -84,7 +84,8 @@ def _group(circuit: Circuit, device: Device) -> QuantainerError | None:
     )
 
 
-def _interactions(program: QuantumCircuit) -> list[tuple[int, ...]]:
+def interactions(program: QuantumCircuit) -> list[tuple[int, ...]]:
+    """Return which qubits of a program meet in a gate, those in blocks included."""
     index = {bit: place for place, bit in enumerate(program.qubits)}
     edges: set[tuple[int, ...]] = set()
 

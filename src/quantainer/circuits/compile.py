@@ -14,9 +14,9 @@ from qiskit import QuantumCircuit
 from qiskit.circuit import ParameterExpression, Qubit
 from qiskit.transpiler import PassManager, TranspilerError
 
-from quantainer.circuits.checks import reasons_against
+from quantainer.circuits.checks import interactions, reasons_against
 from quantainer.circuits.pipeline import Angles, pipeline
-from quantainer.circuits.target import Device, digest_of
+from quantainer.circuits.target import Device, digest_of, groups
 from quantainer_client.errors import QuantainerError
 
 if TYPE_CHECKING:
@@ -144,7 +144,7 @@ def compile_program(
         program, kept = _without_idle(program)
     places = _pinned_layout(pinned, kept, device) if pinned else None
     if level == 0 and places is None:
-        places = _connected_layout(program.num_qubits, device)
+        places = _connected_layout(program, device)
     manager = _manager(target, device, level, seed, places, angles)
     try:
         with no_collection():
@@ -192,15 +192,26 @@ def _pinned_layout(pinned: frozenset[int], kept: list[int], device: Device) -> t
     return tuple(place[index] if index in pinned else next(free) for index in kept)
 
 
-def _connected_layout(qubits: int, device: Device) -> tuple[int, ...] | None:
+def _connected_layout(program: QuantumCircuit, device: Device) -> tuple[int, ...] | None:
     """Return the first qubits of the largest connected group, where not all are connected.
 
-    At level 0 no layout is sought: the first qubits of the device are taken as they come.
+    Where that is too small, qubits that do not interact may go to different groups, the largest
+    parts first; ``None`` if they find no room so. At level 0 no layout is sought: else the first
+    qubits of the device are taken as they come.
     """
-    largest = device.largest_group
-    if len(largest) == device.facts.qubits or qubits > len(largest):
+    largest, qubits = device.largest_group, program.num_qubits
+    if len(largest) == device.facts.qubits:
         return None
-    return tuple(largest[:qubits])
+    if qubits <= len(largest):
+        return tuple(largest[:qubits])
+    rooms = sorted(map(sorted, groups(device.facts.coupling_map, device.facts.qubits)), key=len)
+    place: dict[int, int] = {}
+    for part in sorted(groups(interactions(program), qubits), key=len, reverse=True):
+        room = next((room for room in reversed(rooms) if len(room) >= len(part)), None)
+        if room is None:
+            return None
+        place.update({qubit: room.pop(0) for qubit in sorted(part)})
+    return tuple(place[qubit] for qubit in range(qubits))
 
 
 def _manager(
