@@ -98,3 +98,9 @@ def test_a_measured_value_is_negated_as_a_known_one(measured: str) -> None:
 def test_a_function_of_a_complex_number_that_overflows_is_refused() -> None:
     with pytest.raises(QuantainerError, match=r"^t:3:13: `exp` is not defined at"):
         read(f"{HEADER}complex c = exp(1e4im * 1e4im * -1);".encode(), "t")
+
+
+def test_bits_that_are_known_though_others_of_a_value_are_not() -> None:
+    text = "qubit q; x q; bit c = measure q; uint[4] u = c; u <<= 1; float f = int[1](u);"
+    text += "output bit r; r = f == 0 && u == 2;"
+    assert basis_run(read((HEADER + text).encode(), "t").program)["r"] == 1

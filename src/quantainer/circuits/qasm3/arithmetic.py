@@ -11,7 +11,7 @@ from qiskit.circuit import ParameterExpression
 
 from quantainer.circuits.qasm3 import logic
 from quantainer.circuits.qasm3.conversion import cast, real, wrapped
-from quantainer.circuits.qasm3.kinds import COMPLEX, FLOAT, MACHINE, UINT, Kind
+from quantainer.circuits.qasm3.kinds import COMPLEX, FLOAT, INT, MACHINE, UINT, Kind
 from quantainer.circuits.qasm3.machine import Machine
 from quantainer.circuits.qasm3.syntax import Node
 from quantainer.circuits.qasm3.values import Value, is_known, row_of
@@ -48,8 +48,9 @@ def common_kind(machine: Machine, node: Node, op: str, left: Value, right: Value
         return FLOAT
     width = max(MACHINE, *(kind.width for kind in kinds))
     unsigned = any(kind.name in ("uint", "bits") and kind.width >= width for kind in kinds)
-    size = None if width == MACHINE else width
-    return Kind("uint" if unsigned else "int", size)
+    if width == MACHINE:
+        return UINT if unsigned else INT
+    return Kind("uint" if unsigned else "int", width)
 
 
 def converted(machine: Machine, node: Node, value: Value, kind: Kind) -> Value:
@@ -61,6 +62,8 @@ def converted(machine: Machine, node: Node, value: Value, kind: Kind) -> Value:
 
 def arithmetic(machine: Machine, node: Node, op: str, left: Value, right: Value) -> Value:
     """Return ``left op right``."""
+    if left.kind is INT and right.kind is INT and is_known(left) and is_known(right):
+        return Value(INT, _integer(machine, node, op, left.data, right.data, INT))  # most are
     if "angle" in (left.kind.name, right.kind.name):
         return _angle_arithmetic(machine, node, op, left, right)
     kind = common_kind(machine, node, op, left, right)

@@ -11,7 +11,7 @@ from qiskit.circuit import ParameterExpression
 
 from quantainer.circuits.qasm3 import logic
 from quantainer.circuits.qasm3.conversion import assign, real, wrapped
-from quantainer.circuits.qasm3.kinds import BOOL, COMPLEX, FLOAT, UINT, Kind, bits
+from quantainer.circuits.qasm3.kinds import BOOL, COMPLEX, FLOAT, INT, UINT, Kind, bits
 from quantainer.circuits.qasm3.machine import Machine
 from quantainer.circuits.qasm3.operators import binary
 from quantainer.circuits.qasm3.syntax import Node
@@ -165,7 +165,7 @@ _OTHERS: dict[str, Callable[[Machine, Node, str, list[Value]], Value]] = {
 }
 
 LITERALS: dict[str, Callable[[Any], tuple[Kind, Any]]] = {
-    "int": lambda data: (Kind("int"), data),
+    "int": lambda data: (INT, data),
     "float": lambda data: (FLOAT, data),
     "imaginary": lambda data: (COMPLEX, data),
     "bool": lambda data: (BOOL, int(data)),

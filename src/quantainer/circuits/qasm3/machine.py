@@ -27,7 +27,7 @@ from quantainer.circuits.qasm3.memory import Cell, Memory
 from quantainer.circuits.qasm3.scope import Extern, GateSymbol, Scope, SubroutineSymbol, Symbol
 from quantainer.circuits.qasm3.source import Source, nearest
 from quantainer.circuits.qasm3.syntax import Assign, Call, Expression, Node, Statement
-from quantainer.circuits.qasm3.values import Choice, Value, Variable, is_known
+from quantainer.circuits.qasm3.values import Choice, Value, Variable, is_known, packed
 from quantainer_client.errors import QuantainerError
 
 __all__ = ["NEXT", "Frame", "LoopFrame", "Machine", "OutOfRangeError", "Outcomes", "Unknown"]
@@ -238,6 +238,10 @@ class Machine:
         """
         if is_known(value):
             return value.data
+        if not isinstance(value.data, Choice):  # a row may be cut down to constants
+            data = packed(value.kind, value.data)
+            if not isinstance(data, tuple):
+                return data
         raise Unknown(node.at, self._splitting_cell(value.data), what)
 
     def _splitting_cell(self, data: Any) -> Cell:

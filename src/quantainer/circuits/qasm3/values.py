@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass
 from typing import Any, NamedTuple
 
@@ -11,7 +12,7 @@ from quantainer.circuits.qasm3.kinds import Kind
 from quantainer.circuits.qasm3.logic import Bit, Row, constant
 from quantainer.circuits.qasm3.memory import Arena, Cell, Memory
 
-__all__ = ["Choice", "Duration", "Value", "Variable", "is_known", "row_of"]
+__all__ = ["Choice", "Duration", "Value", "Variable", "is_known", "packed", "row_of"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -132,7 +133,7 @@ class Variable:
         return self.cells
 
 
-def packed(kind: Kind, row: list[Bit]) -> Any:
+def packed(kind: Kind, row: Sequence[Bit]) -> Any:
     """Return bits as data of a type: a number if all are known."""
     value = 0
     for place, bit in enumerate(row):
