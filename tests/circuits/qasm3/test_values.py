@@ -104,3 +104,9 @@ def test_bits_that_are_known_though_others_of_a_value_are_not() -> None:
     text = "qubit q; x q; bit c = measure q; uint[4] u = c; u <<= 1; float f = int[1](u);"
     text += "output bit r; r = f == 0 && u == 2;"
     assert basis_run(read((HEADER + text).encode(), "t").program)["r"] == 1
+
+
+def test_a_variable_that_a_loop_of_the_run_assigns_to_itself() -> None:
+    text = "qubit q; bool v; bit c = measure q; while (c) { v = v; c = measure q; }"
+    text += "output bit r; r = !v;"
+    assert basis_run(read((HEADER + text).encode(), "t").program)["r"] == 1

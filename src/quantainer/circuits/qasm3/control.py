@@ -370,6 +370,7 @@ def _forget(variables: list[Variable]) -> None:
             variable.data = None
             for cell in variable.cells:
                 cell.value = cell.stored = None
+                cell.register.used = True  # it is read from now on, stored or not
 
 
 def _fixed_values(variables: list[Variable]) -> list[tuple[Variable, Any]]:
