@@ -72,6 +72,8 @@ def test_formats_are_told_by_content(data: bytes, expected: str) -> None:
         (b"\x1f\x8b\x08", "compressed with gzip"),
         (b"PK\x03\x04", "compressed with zip"),
         (b"\x00\x01\x02", "binary data of no known"),
+        (b"# GHZ\nfrom qiskit import QuantumCircuit\n", ":2: a Python program"),
+        (b"#!/usr/bin/env python3\nimport numpy as np\nprint('x')\n", ":2: a Python program"),
     ],
 )
 def test_what_is_no_circuit_says_what_it_is(data: bytes, message: str) -> None:
@@ -82,7 +84,7 @@ def test_what_is_no_circuit_says_what_it_is(data: bytes, message: str) -> None:
 
 def test_text_of_no_known_format_is_told_what_it_was_taken_for() -> None:
     with pytest.raises(QuantainerError) as caught:
-        read(b"import cirq\nprint('no circuit')\n", "ghz.py")
+        read(b"print(this is no circuit)\n", "notes.txt")
     assert "taken for OpenQASM 3" in str(caught.value.hint)
     with pytest.raises(QuantainerError) as caught:
         read(b"OPENQASM 3.0;\nqubit q\n", "f")

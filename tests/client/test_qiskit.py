@@ -170,6 +170,7 @@ def test_the_provider_lists_backends(connection: Connection) -> None:
     assert "qsim" in [backend.name for backend in provider.backends()]
     with pytest.raises(QuantainerError, match="nonsense"):
         provider.backend("nonsense")
+    assert repr(provider.backend("qsim")) == "<QuantainerBackend('qsim')>"
 
 
 def test_backend_run_returns_a_qiskit_result(backend: QuantainerBackend) -> None:

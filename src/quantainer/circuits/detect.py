@@ -22,6 +22,7 @@ _SHOWN = 40
 _LLVM = re.compile(
     r"(?m)^\s*(?:; ModuleID|source_filename\s*=|target datalayout|%\S+ = type|declare |define )"
 )
+_PYTHON = re.compile(r"(?m)^(?:from\s+[\w.]+\s+import\s|import\s+[\w.]+\s*(?:$|as\s|,))")
 _STIM = re.compile(r"[A-Z][A-Z0-9_]*(?![a-z])[^;{}\"]*$|REPEAT\s+\d+\s*\{$|\}$")
 
 
@@ -52,6 +53,14 @@ def detect(data: bytes, name: str = "") -> str:
         return "stim"
     if "\x00" in text:
         raise invalid(name, "binary data of no known circuit format", hint=_KNOWN)
+    python = _PYTHON.search(text)
+    if python:
+        raise invalid(
+            name,
+            "a Python program, and no circuit",
+            line=position(text, python.start())[0],
+            hint="Run it in a container: quantainer run --device /dev/qsim IMAGE python3 FILE.",
+        )
     # OpenQASM without its version line: the specification of version 3 makes the line optional,
     # that of version 2 does not, but files that include version 2's library are common.
     return "qasm2" if re.search(r'include\s*"qelib1\.inc"', text) else "qasm3"

@@ -85,6 +85,9 @@ class QuantainerBackend(BackendV2):  # type: ignore[misc]
         self.facts = facts
         self._target: Optional[Target] = None
 
+    def __repr__(self) -> str:
+        return f"<{type(self).__name__}({self.name!r})>"
+
     @property
     def target(self) -> Target:
         """The backend's gates, coupling and calibration for Qiskit's transpiler."""
