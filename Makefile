@@ -30,7 +30,7 @@ test: setup-dev
 	@scripts/system-packages
 	@$(MAKE) --no-print-directory check fast engine
 
-check:
+check: setup-dev
 	$(BIN)/ruff format --check .
 	$(BIN)/ruff check .
 	$(BIN)/mypy
@@ -40,14 +40,14 @@ check:
 SIDE_BY_SIDE := OMP_WAIT_POLICY=PASSIVE $(BIN)/python -m pytest -q -n $(JOBS) --dist loadfile --no-loadscope-reorder
 
 # Property tests draw the same examples each time, so that a failure is of the change at hand.
-fast:
+fast: setup-dev
 	$(SIDE_BY_SIDE) -m "not engine" --hypothesis-profile=ci
 
-engine:
+engine: setup-dev
 	$(BIN)/python -m pytest -q -m engine --hypothesis-profile=ci
 
 # What this finds is kept in .hypothesis and tried first from then on: mend it, and add it as an example.
-explore:
+explore: setup-dev
 	@for round in $$(seq $(ROUNDS)); do \
 	    echo "explore: round $$round of $(ROUNDS)"; \
 	    $(SIDE_BY_SIDE) -m "hypothesis and not engine" || exit 1; \
