@@ -17,7 +17,7 @@ help:
 	@echo "make check   format, lint, types, layers"
 	@echo "make fast    the tests that need no container engine"
 	@echo "make engine  the tests on a real Docker Engine, Podman and bubblewrap"
-	@echo "make explore property tests with new examples, $(ROUNDS) rounds (ROUNDS=n)"
+	@echo "make explore property tests and fuzzing with new examples, $(ROUNDS) rounds (ROUNDS=n)"
 	@echo "make clean   remove the virtual environment and caches of this checkout"
 
 demo:
@@ -50,7 +50,8 @@ engine: setup-dev
 explore: setup-dev
 	@for round in $$(seq $(ROUNDS)); do \
 	    echo "explore: round $$round of $(ROUNDS)"; \
-	    $(SIDE_BY_SIDE) -m "hypothesis and not engine" || exit 1; \
+	    QUANTAINER_FUZZ_SEED=0 QUANTAINER_FUZZ_SECONDS=60 \
+	        $(SIDE_BY_SIDE) -m "(hypothesis or fuzz) and not engine" || exit 1; \
 	done
 
 clean:

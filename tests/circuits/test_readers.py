@@ -347,6 +347,12 @@ def test_stim_brackets_that_are_not_closed_are_refused(text: str) -> None:
         read(text.encode(), "s", "stim")
 
 
+def test_stim_faults_are_looked_for_in_whole_lines() -> None:
+    """A part of a line may have an open bracket; a vertical tab ends none."""
+    with pytest.raises(QuantainerError, match="s:2: "):
+        read(b"H 0\n[\x0b\x0bM\x0b]\x0b\x0c\x85".replace(b"\x85", b"\xc2\x85"), "s", "stim")
+
+
 def test_stim_loops_that_blow_up_are_refused_at_once() -> None:
     text = b"REPEAT 1000000 {\nREPEAT 1000000 {\nH 0\n}\n}"
     with pytest.raises(QuantainerError, match="too many operations") as caught:

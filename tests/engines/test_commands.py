@@ -72,18 +72,18 @@ def test_generate_refuses_a_name_that_engines_overlook(tmp_path: Path) -> None:
 
 
 @pytest.mark.parametrize(
-    ("words", "said"),
+    ("words", "said", "code"),
     [
-        (("run", "--rm"), "No image is named"),
-        (("run", "--security-opt", "quantum.mode=x", "i"), "local, hybrid, qpu"),
-        (("run", "--engine", "docker", "--device", "/dev/qsim", "i"), "docker"),
+        (("run", "--rm"), "No image is named", 2),
+        (("run", "--security-opt", "quantum.mode=x", "i"), "local, hybrid, qpu", 2),
+        (("run", "--engine", "docker", "--device", "/dev/qsim", "i"), "docker", 1),
     ],
 )
-def test_refusals_are_one_line_and_exit_1(
-    tmp_path: Path, words: tuple[str, ...], said: str
+def test_misuse_exits_2_and_a_refusal_1(
+    tmp_path: Path, words: tuple[str, ...], said: str, code: int
 ) -> None:
     done = quantainer(tmp_path, *words)
-    assert done.returncode == 1
+    assert done.returncode == code
     assert said in done.stderr
     assert "Traceback" not in done.stderr
 

@@ -1,6 +1,7 @@
 """A short coverage-guided run of every reader; ``fuzz_readers.py`` runs as long as one likes.
 
-``QUANTAINER_FUZZ_SECONDS`` is how long each reader is fuzzed here.
+``QUANTAINER_FUZZ_SECONDS`` is how long each reader is fuzzed here, and ``QUANTAINER_FUZZ_SEED``
+where that begins (0: anywhere).
 """
 
 from __future__ import annotations
@@ -15,6 +16,7 @@ import pytest
 
 HARNESS = Path(__file__).with_name("fuzz_readers.py")
 SECONDS = int(os.environ.get("QUANTAINER_FUZZ_SECONDS", "5"))
+SEED = int(os.environ.get("QUANTAINER_FUZZ_SEED", "1"))
 
 pytestmark = pytest.mark.skipif(
     find_spec("atheris") is None, reason="atheris, the coverage-guided fuzzer, is not installed"
@@ -22,6 +24,7 @@ pytestmark = pytest.mark.skipif(
 
 
 @pytest.mark.slow
+@pytest.mark.fuzz
 @pytest.mark.parametrize("format", ["qasm2", "qasm3", "qpy", "cirq", "stim", "qir", "columnar"])
 def test_no_input_crashes_or_hangs_a_reader(format: str, tmp_path: Path) -> None:
     command = [
@@ -29,6 +32,7 @@ def test_no_input_crashes_or_hangs_a_reader(format: str, tmp_path: Path) -> None
         str(HARNESS),
         format,
         f"-max_total_time={SECONDS}",
+        f"-seed={SEED}",
         "-timeout=20",
         "-rss_limit_mb=3000",
         f"-artifact_prefix={tmp_path}/",

@@ -260,7 +260,7 @@ def _line_of(text: str, name: str) -> int | None:
 def _parse_error(error: Exception, text: str, name: str) -> QuantainerError:
     """Stim's messages name the line's text, not its number: it is the first line that fails."""
     reason = str(error).strip().splitlines()[0].rstrip(".")
-    lines = text.splitlines()
+    lines = text.split("\n")  # elsewhere a bracket may be open, which is not for Stim to see
     low, high = 0, max(len(lines) - 1, 0)
     while low < high:
         middle = (low + high) // 2
