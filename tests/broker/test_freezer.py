@@ -4,7 +4,6 @@ import asyncio
 import errno
 import os
 import random
-import resource
 import shutil
 import subprocess
 import time
@@ -13,6 +12,7 @@ from pathlib import Path
 
 import pytest
 
+from descriptors import no_descriptor_left
 from quantainer.broker.freezer import CgroupState, Freezer
 from quantainer_client.errors import QuantainerError
 
@@ -198,14 +198,8 @@ def test_a_container_lives_on_when_no_descriptor_is_to_be_had(layout, groups):
         freezer = Freezer(poll_seconds=0.1)
         path, group, process = groups()
         watch = Watch(freezer, path)
-        soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-        next_one = os.dup(0)
-        os.close(next_one)
-        resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
-        try:
+        with no_descriptor_left():
             await asyncio.sleep(0.3)
-        finally:
-            resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
         assert watch.news.empty()
         layout.freeze(group)
         assert await watch.next() is CgroupState.FROZEN

@@ -3,14 +3,13 @@
 from __future__ import annotations
 
 import os
-import resource
 import subprocess
 from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
 
+from descriptors import no_descriptor_left
 from quantainer.core.lease import Anchor
 from quantainer.device.identity import anchors_of
 from quantainer.device.residents import birth, inspect, resident_of_group, residents
@@ -82,18 +81,6 @@ def test_a_process_that_ended_is_named(process: subprocess.Popen[bytes]) -> None
     with pytest.raises(QuantainerError) as caught:
         inspect(process.pid)
     assert caught.value.code == "bad_request"
-
-
-@contextmanager
-def no_descriptor_left() -> Iterator[None]:
-    soft, hard = resource.getrlimit(resource.RLIMIT_NOFILE)
-    next_one = os.dup(0)
-    os.close(next_one)
-    resource.setrlimit(resource.RLIMIT_NOFILE, (next_one, hard))
-    try:
-        yield
-    finally:
-        resource.setrlimit(resource.RLIMIT_NOFILE, (soft, hard))
 
 
 @pytest.mark.parametrize("look", ["inspect", "residents", "resident_of_group", "birth"])

@@ -10,7 +10,13 @@ from typing import TYPE_CHECKING, Any
 import numpy as np
 
 from quantainer.backends.backend import Limits, Options, Plan, Pub
-from quantainer.backends.expectation import Group, observables_of, sampled, weighed
+from quantainer.backends.expectation import (
+    Group,
+    observables_of,
+    places_by_row,
+    sampled,
+    weighed,
+)
 from quantainer.backends.memory import Footprint, peak_bytes
 from quantainer.backends.simulators.aer import run_circuit
 from quantainer.backends.simulators.ending import without_ending
@@ -186,9 +192,7 @@ class Emulation:
         Exact values are what shots without end would give: readout errors are in them.
         """
         observables = observables_of(self._pub.observables)
-        wanted: dict[int, list[int]] = {}
-        for place, (row, _) in enumerate(self._pub.pairs):
-            wanted.setdefault(row, []).append(place)
+        wanted = places_by_row(self._pub.pairs)
         evs = np.zeros(len(self._pub.pairs))
         stds = np.zeros(len(self._pub.pairs))
         for row, places in sorted(wanted.items()):

@@ -50,6 +50,14 @@ def support(observables: Iterable[Observable]) -> set[int]:
     return {qubit for observable in observables for term, _ in observable for qubit, _ in term}
 
 
+def places_by_row(pairs: Iterable[tuple[int, int]]) -> dict[int, list[int]]:
+    """Return for each row of parameters that pairs name the places of its pairs among them."""
+    places: dict[int, list[int]] = {}
+    for place, (row, _) in enumerate(pairs):
+        places.setdefault(row, []).append(place)
+    return places
+
+
 def analytic(
     program: Program, observables: Sequence[Observable], prepared: Prepared, threads: int
 ) -> Values:

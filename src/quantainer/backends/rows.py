@@ -15,6 +15,7 @@ from quantainer.backends.expectation import (
     analytic,
     measured,
     observables_of,
+    places_by_row,
     sampled,
     support,
 )
@@ -90,9 +91,7 @@ class Rows:
     def expectations(self, seed: int) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
         """Return values and standard errors in the order of the pub's pairs."""
         observables = observables_of(self._pub.observables)
-        wanted: dict[int, list[int]] = {}
-        for place, (row, _) in enumerate(self._pub.pairs):
-            wanted.setdefault(row, []).append(place)
+        wanted = places_by_row(self._pub.pairs)
         evs = np.zeros(len(self._pub.pairs))
         stds = np.zeros(len(self._pub.pairs))
         for row, (key, program) in enumerate(self._rows()):

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import operator
 from collections.abc import Callable
 from typing import Any
 
@@ -98,7 +97,8 @@ def _arithmetic(step: Instruction, operands: list[Any], size: int) -> Any:
         if opcode in _INTEGER_RULES:
             return int(_INTEGER_RULES[opcode](*operands, size)) % (1 << size)
         if opcode == "fcmp":
-            return _COMPARISONS[step.flavour[1:]](*operands)
+            # Numbers are finite, so ordered and unordered are the same.
+            return values.COMPARISONS[step.flavour[1:]](*operands)
         if opcode == "sitofp":
             return float(_signed(operands[0], size))
         found = _FLOAT_RULES[opcode](*operands)
@@ -140,14 +140,6 @@ _INTEGER_RULES: dict[str, Any] = {
     "shl": lambda a, b, n: a << _checked_shift(b, n),
     "lshr": lambda a, b, n: a >> _checked_shift(b, n),
     "ashr": lambda a, b, n: _signed(a, n) >> _checked_shift(b, n),
-}
-_COMPARISONS: dict[str, Any] = {  # numbers are finite, so ordered and unordered are the same
-    "eq": operator.eq,
-    "ne": operator.ne,
-    "lt": operator.lt,
-    "le": operator.le,
-    "gt": operator.gt,
-    "ge": operator.ge,
 }
 _FLOAT_RULES: dict[str, Any] = {
     "fadd": lambda a, b: a + b,

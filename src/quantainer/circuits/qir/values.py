@@ -13,6 +13,7 @@ from dataclasses import dataclass
 from typing import Any
 
 __all__ = [
+    "COMPARISONS",
     "Bit",
     "Cell",
     "Formula",
@@ -34,7 +35,7 @@ __all__ = [
 
 _MAX_NODES = 2000
 _BITWISE = {"and": operator.and_, "or": operator.or_, "xor": operator.xor}
-_COMPARISONS = {
+COMPARISONS = {
     "eq": operator.eq,
     "ne": operator.ne,
     "lt": operator.lt,
@@ -234,7 +235,7 @@ def compare(predicate: str, left: Any, right: Any, size: int) -> Any:
     """Return the truth of ``icmp``."""
     if isinstance(left, int) and isinstance(right, int):
         flip = 1 << (size - 1) if predicate[0] == "s" else 0  # moves the lowest number to 0
-        rule: Callable[[int, int], bool] = _COMPARISONS[predicate[-2:]]
+        rule: Callable[[int, int], bool] = COMPARISONS[predicate[-2:]]
         return rule(left ^ flip, right ^ flip)
     a, b = bits_of(left, size), bits_of(right, size)
     if predicate in ("eq", "ne"):
